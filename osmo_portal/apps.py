@@ -1,0 +1,20 @@
+from django.apps import AppConfig
+from django.contrib.admin.apps import SimpleAdminConfig
+
+
+class PortalConfig(AppConfig):
+    name = "osmo_portal"
+    verbose_name = "OSMO portal"
+
+    def ready(self) -> None:
+        from osmo_portal import checks  # noqa: F401  (registers them)
+
+
+class ConsoleConfig(SimpleAdminConfig):
+    """Django's admin with our site as the default one."""
+
+    default_site = "osmo_portal.site.Console"
+
+    def ready(self) -> None:
+        super().ready()
+        self.module.autodiscover()

@@ -1,0 +1,44 @@
+"""System checks: a wrong deployment fails at start, with a hint, and not at the first request."""
+
+from typing import Any
+
+from cryptography.fernet import Fernet
+from django.conf import settings
+from django.core.checks import CheckMessage, Error, register
+
+HOW_TO_MAKE = "Run `make run` (or `python manage.py write_env`) to write a .env file, or set it in the environment."
+
+
+@register()
+def secret_key_is_set(**kwargs: Any) -> list[CheckMessage]:
+    if settings._wrapped.SECRET_KEY:  # settings.SECRET_KEY itself raises when it is empty
+        return []
+    return [Error("SECRET_KEY is not set.", hint=HOW_TO_MAKE, id="osmo.E001")]
+
+
+@register()
+def key_encryption_keys_work(**kwargs: Any) -> list[CheckMessage]:
+    if not settings.KEY_ENCRYPTION_KEYS:
+        return [Error("KEY_ENCRYPTION_KEYS is not set.", hint=HOW_TO_MAKE, id="osmo.E002")]
+    try:
+        for key in settings.KEY_ENCRYPTION_KEYS:
+            Fernet(key)
+    except ValueError:
+        hint = "Each is 32 random bytes in url-safe base64, separated by commas; the first one encrypts."
+        return [Error("KEY_ENCRYPTION_KEYS holds a value that is no key.", hint=hint, id="osmo.E003")]
+    return []
+
+
+@register()
+def portal_url_is_safe(**kwargs: Any) -> list[CheckMessage]:
+    if settings.PORTAL_IS_HTTPS or (settings.PORTAL_IS_LOOPBACK and settings.PORTAL_URL.startswith("http://")):
+        return []
+    hint = "Set it to the https:// address that people use; plain http is for 127.0.0.1 and localhost alone."
+    return [Error(f"PORTAL_URL {settings.PORTAL_URL!r} would send secrets in the clear.", hint=hint, id="osmo.E004")]
+
+
+@register()
+def maximum_lifetime_is_sane(**kwargs: Any) -> list[CheckMessage]:
+    if 1 <= settings.MAX_TOKEN_DAYS <= 3650:
+        return []
+    return [Error("MAX_TOKEN_DAYS must lie between 1 and 3650.", hint="The default is 365.", id="osmo.E005")]

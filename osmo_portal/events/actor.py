@@ -1,0 +1,87 @@
+"""Who does something, with what power, through which door: what every way in asks for as `by`."""
+
+import getpass
+import socket
+from dataclasses import dataclass, field
+from typing import Any
+
+from django.db.models import TextChoices
+from django.http import HttpRequest
+
+ADMINISTRATOR_ROLE = "osmo-admin"
+OPERATORS = "operators"
+AUDITORS = "auditors"
+
+
+class Door(TextChoices):
+    ADMIN = "admin"
+    REST = "rest"
+    CLI = "cli"
+    COMMAND = "command"
+
+
+@dataclass(frozen=True, slots=True)
+class Actor:
+    """`roles` and `groups` are those in force for this request: a token's, or all of a signed-in person's.
+
+    `user` is None for the shell itself, which may shorten lives and grants nothing.
+    """
+
+    door: Door
+    user: Any = None
+    roles: frozenset[str] = frozenset()
+    groups: frozenset[str] = frozenset()
+    token: Any = None
+    address: str | None = None
+    request_id: str = ""
+    _name: str = field(default="", repr=False)
+
+    @property
+    def name(self) -> str:
+        return self.user.username if self.user else self._name
+
+    @property
+    def is_administrator(self) -> bool:
+        return ADMINISTRATOR_ROLE in self.roles
+
+    @property
+    def is_operator(self) -> bool:
+        return OPERATORS in self.groups
+
+    @property
+    def is_auditor(self) -> bool:
+        return AUDITORS in self.groups
+
+    @property
+    def is_shell(self) -> bool:
+        return self.user is None
+
+    @classmethod
+    def signed_in(cls, request: HttpRequest, door: Door) -> "Actor":
+        """The person of a browser session, with all that the person holds."""
+        return cls.acting_as(request.user, door, address=request.address, request_id=request.id)
+
+    @classmethod
+    def acting_as(cls, user: Any, door: Door, *, address: str | None = None, request_id: str = "") -> "Actor":
+        return cls(
+            door=door,
+            user=user,
+            roles=user.held_role_names,
+            groups=user.group_names,
+            address=address,
+            request_id=request_id,
+        )
+
+    @classmethod
+    def shell(cls) -> "Actor":
+        """Whoever may run commands on this machine. It may shorten lives (expire, revoke, suspend), nothing else."""
+        return cls(door=Door.COMMAND, _name=_shell_name())
+
+    @classmethod
+    def bootstrap(cls) -> "Actor":
+        """The shell as an administrator: for making the first one, and for recovering one. Nothing else uses it."""
+        return cls(door=Door.COMMAND, roles=frozenset({ADMINISTRATOR_ROLE}), _name=_shell_name())
+
+
+def _shell_name() -> str:
+    return f"system:{getpass.getuser()}@{socket.gethostname()}"[:254]

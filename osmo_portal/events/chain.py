@@ -1,0 +1,63 @@
+"""The chain: appending to it, and finding out whether anybody has tampered with it."""
+
+from collections.abc import Iterator
+
+from django.db import connection
+from django.utils import timezone
+
+from osmo_portal.events.models import Event, EventLine
+
+GENESIS = "0" * 64
+ADVISORY_LOCK = 0x05_30_4D_4F  # any number that nothing else in this database uses
+
+
+def lock() -> None:
+    """Holds back other writers of events until this transaction ends. SQLite has one writer anyway."""
+    if connection.vendor == "postgresql":
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT pg_advisory_xact_lock(%s)", [ADVISORY_LOCK])
+
+
+def append(drafts: list[tuple[Event, list[EventLine]]]) -> None:
+    """Numbers and chains the drafts, and writes them with their lines. Must run inside a transaction."""
+    lock()
+    number, last_hash = head()
+    for event, lines in drafts:
+        number += 1
+        event.pk, event.at, event.previous_hash = number, timezone.now(), last_hash
+        event.lines_digest = EventLine.digest(lines) if lines else ""
+        event.hash = last_hash = event.computed_hash()
+    Event.objects.bulk_create([event for event, _ in drafts])
+    EventLine.objects.bulk_create([_of(event, line) for event, lines in drafts for line in lines])
+
+
+def _of(event: Event, line: EventLine) -> EventLine:
+    line.event = event
+    return line
+
+
+def head() -> tuple[int, str]:
+    """How many events there are, and the hash of the last: what a checkpoint outside the database records."""
+    return Event.objects.values_list("pk", "hash").first() or (0, GENESIS)
+
+
+def faults(checkpoint: tuple[int, str] | None = None) -> Iterator[str]:
+    """What is wrong with the chain, one sentence a fault; nothing when it is whole.
+
+    A cut tail shows only against a `checkpoint`: the number and hash of an event that existed once.
+    """
+    number, previous = 0, GENESIS
+    for event in Event.objects.order_by("pk").iterator(chunk_size=2_000):
+        if event.pk != number + 1:
+            yield f"Events {number + 1} to {event.pk - 1} are missing."
+        elif event.previous_hash != previous:
+            yield f"Event {event.pk} does not follow event {number}."
+        if event.hash != event.computed_hash():
+            yield f"Event {event.pk} was changed."
+        if event.lines_digest and event.lines_digest != EventLine.digest(list(event.lines.all())):
+            yield f"The lines of event {event.pk} were changed."
+        if checkpoint and checkpoint[0] == event.pk and checkpoint[1] != event.hash:
+            yield f"Event {event.pk} is not the one of the checkpoint."
+        number, previous = event.pk, event.hash
+    if checkpoint and checkpoint[0] > number:
+        yield f"The tail is cut: the checkpoint knows {checkpoint[0]} events, the table holds {number}."

@@ -1,0 +1,97 @@
+import hashlib
+import json
+from typing import Any
+
+from django.db import models
+
+from osmo_portal.events.actor import Actor, Door
+
+
+class Event(models.Model):
+    """One change, or one batch of changes. Appended by `trail.audited` alone, never changed, never deleted.
+
+    `hash` is the SHA-256 of the fields and of `previous_hash`; numbers have no gaps. There are no foreign keys out, so
+    an event outlives what it speaks of.
+    """
+
+    id = models.PositiveBigIntegerField("number", primary_key=True)
+    at = models.DateTimeField()
+    actor = models.CharField(max_length=254)
+    actor_id = models.BigIntegerField(null=True)
+    token_id = models.BigIntegerField("signed in by token", null=True)
+    via = models.CharField(max_length=16, choices=Door.choices)
+    request_id = models.CharField(max_length=64, blank=True)
+    ip = models.GenericIPAddressField("address", null=True)
+    action = models.CharField(max_length=64)
+    object_type = models.CharField(max_length=32)
+    object_id = models.BigIntegerField(null=True)
+    object_label = models.CharField(max_length=600)
+    reason = models.TextField(blank=True)
+    changes = models.JSONField(default=dict)
+    lines_digest = models.CharField(max_length=64, blank=True)
+    previous_hash = models.CharField(max_length=64)
+    hash = models.CharField(max_length=64, unique=True)
+
+    class Meta:
+        ordering = ["-id"]
+        indexes = [
+            models.Index(fields=["object_type", "object_id", "-id"], name="event_object"),
+            models.Index(fields=["action", "-id"], name="event_action"),
+            models.Index(fields=["actor_id", "-id"], name="event_actor"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.action} {self.object_label}"
+
+    def computed_hash(self) -> str:
+        """What `hash` must be, from all other fields."""
+        values = {f.attname: getattr(self, f.attname) for f in self._meta.concrete_fields if f.name != "hash"}
+        values["at"] = self.at.isoformat(timespec="microseconds")
+        text = json.dumps(values, sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    @classmethod
+    def draft(
+        cls, action: str, by: Actor, subject: models.Model, *, label: str = "", reason: str = "", **changes: Any
+    ) -> "Event":
+        """An event that has no number yet. `changes` are the allow-listed fields that the ways in name themselves.
+
+        For a batch, `subject` is an unsaved instance of what it is about, and `label` says how many.
+        """
+        return cls(
+            action=action,
+            actor=by.name,
+            actor_id=by.user.pk if by.user else None,
+            token_id=by.token.pk if by.token else None,
+            via=by.door,
+            request_id=by.request_id,
+            ip=by.address,
+            object_type=subject._meta.model_name,
+            object_id=subject.pk,
+            object_label=(label or str(subject))[:600],
+            reason=reason,
+            changes=changes,
+        )
+
+
+class EventLine(models.Model):
+    """What a batch did to one object; it stands in that object's timeline. The event's hash covers its lines."""
+
+    id = models.BigAutoField(primary_key=True)
+    event = models.ForeignKey(Event, models.PROTECT, related_name="lines")
+    object_id = models.BigIntegerField()
+    object_label = models.CharField(max_length=600)
+    before = models.CharField(max_length=64, blank=True)
+    after = models.CharField(max_length=64, blank=True)
+
+    class Meta:
+        ordering = ["id"]
+        indexes = [models.Index(fields=["object_id", "-id"], name="eventline_object")]
+
+    def __str__(self) -> str:
+        return f"{self.object_label}: {self.before} → {self.after}"
+
+    @staticmethod
+    def digest(lines: "list[EventLine]") -> str:
+        text = json.dumps([[line.object_id, line.object_label, line.before, line.after] for line in lines])
+        return hashlib.sha256(text.encode()).hexdigest()

@@ -1,0 +1,109 @@
+"""Every change and its event commit together, or neither does.
+
+Models that matter derive from `AuditedModel`: they can be written only inside `audited()`, and a block that changed
+something without recording it is rolled back. So no door can walk past the trail, not even by `QuerySet.update()`.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from typing import Any, NoReturn
+
+from django.db import models, transaction
+
+from osmo_portal.events import chain
+from osmo_portal.events.actor import Actor
+from osmo_portal.events.models import Event, EventLine
+
+
+class UnrecordedChange(RuntimeError):
+    """A programming error: something was to be changed past the audit trail."""
+
+
+@dataclass(slots=True)
+class _Block:
+    drafts: list[tuple[Event, list[EventLine]]] = field(default_factory=list)
+    changed: bool = False
+
+
+_open: ContextVar[_Block | None] = ContextVar("open_audited_block", default=None)
+
+
+@contextmanager
+def audited() -> Iterator[None]:
+    """A transaction that ends by writing its events. Nested blocks share the outermost one's end."""
+    outer = _open.get()
+    block = _Block()
+    token = _open.set(block)
+    try:
+        with transaction.atomic():
+            yield
+            if outer is None:
+                _write(block)
+    finally:
+        _open.reset(token)
+    if outer is not None:  # only what was not rolled back
+        outer.drafts += block.drafts
+        outer.changed |= block.changed
+
+
+def _write(block: _Block) -> None:
+    if block.changed and not block.drafts:
+        raise UnrecordedChange("Something was changed and no event tells of it.")
+    if block.drafts:
+        chain.append(block.drafts)
+
+
+def record(
+    action: str,
+    by: Actor,
+    subject: models.Model,
+    *,
+    lines: list[EventLine] | None = None,
+    **details: Any,
+) -> None:
+    """Adds an event to the open block. `details` are `label`, `reason`, and the changes as plain JSON values: never a
+    secret or its digest."""
+    _current().drafts.append((Event.draft(action, by, subject, **details), lines or []))
+
+
+def _current() -> _Block:
+    block = _open.get()
+    if block is None:
+        raise UnrecordedChange("This is changed by its ways in only, inside trail.audited().")
+    return block
+
+
+def touch() -> None:
+    """Says that the open block changes something, so that it must record it."""
+    _current().changed = True
+
+
+class AuditedQuerySet(models.QuerySet):
+    def update(self, **kwargs: Any) -> int:
+        touch()
+        return super().update(**kwargs)
+
+    def bulk_create(self, *args: Any, **kwargs: Any) -> list[Any]:
+        touch()
+        return super().bulk_create(*args, **kwargs)
+
+    def bulk_update(self, *args: Any, **kwargs: Any) -> int:
+        touch()
+        return super().bulk_update(*args, **kwargs)
+
+    def delete(self) -> NoReturn:
+        raise UnrecordedChange("Nothing is deleted here: records end, and stay.")
+
+
+class AuditedModel(models.Model):
+    class Meta:
+        abstract = True
+
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        touch()
+        super().save(*args, **kwargs)
+
+    def delete(self, *args: Any, **kwargs: Any) -> NoReturn:
+        raise UnrecordedChange("Nothing is deleted here: records end, and stay.")

@@ -1,0 +1,18 @@
+"""gunicorn's settings. `PORT`, `WEB_WORKERS` and `WEB_THREADS` come from the environment."""
+
+import os
+
+bind = f"127.0.0.1:{os.environ.get('PORT', '8000')}" if "BIND" not in os.environ else os.environ["BIND"]
+workers = int(os.environ.get("WEB_WORKERS", "2"))
+worker_class = "gthread"
+threads = int(os.environ.get("WEB_THREADS", "4"))
+keepalive = 30
+timeout = 60
+graceful_timeout = 10
+max_requests_jitter = 0
+control_socket_disable = True  # by default it would open one in the home directory
+limit_request_line = 4094
+limit_request_fields = 50
+accesslog = "-"
+# The path without its query string: the released 6.0 clients send a secret there.
+access_log_format = '%({x-request-id}o)s %(h)s "%(m)s %(U)s" %(s)s %(B)s %(M)sms'

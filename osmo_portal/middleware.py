@@ -1,0 +1,79 @@
+"""What every request passes: facts about it (id, address), and the headers that every answer carries."""
+
+import ipaddress
+import re
+import uuid
+from collections.abc import Callable
+
+from django.conf import settings
+from django.db import InterfaceError, OperationalError
+from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.views.decorators.debug import sensitive_variables
+
+View = Callable[[HttpRequest], HttpResponse]
+
+CONTENT_SECURITY_POLICY = (
+    "default-src 'self'; img-src 'self' data:; object-src 'none'; base-uri 'none'; "
+    "form-action 'self'; frame-ancestors 'none'"
+)
+
+
+def client_address(request: HttpRequest) -> str | None:
+    """The right-most address of `X-Forwarded-For` that is not a trusted proxy, if the peer is one; else the peer."""
+    hops = [request.META.get("REMOTE_ADDR", "")]
+    if request.META.get("HTTP_X_FORWARDED_FOR"):
+        hops = [*request.META["HTTP_X_FORWARDED_FOR"].split(","), *hops]
+    address = None
+    for hop in reversed(hops):
+        try:
+            address = ipaddress.ip_address(hop.strip())
+        except ValueError:
+            break  # what stands left of nonsense cannot be trusted either
+        address = getattr(address, "ipv4_mapped", None) or address
+        if not any(address in ipaddress.ip_network(network) for network in settings.TRUSTED_PROXIES):
+            break
+    return str(address) if address else None
+
+
+class RequestFacts:
+    """Sets `request.id` and `request.address`, refuses NUL, folds `//api`, and answers 503 when the database is away."""
+
+    def __init__(self, get_response: View) -> None:
+        self.get_response = get_response
+
+    @sensitive_variables("request")
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        request.id = uuid.uuid4().hex
+        request.address = client_address(request)
+        if "\0" in request.path_info or "%00" in request.META.get("QUERY_STRING", ""):
+            response: HttpResponse = problem(400, "The address holds a NUL character. Remove it.")
+        else:
+            # Released clients build some addresses with a double slash; older ones send it.
+            request.path_info = re.sub("^/{2,}", "/", request.path_info)
+            response = self.get_response(request)
+        response["x-request-id"] = request.id
+        return response
+
+    def process_exception(self, request: HttpRequest, error: Exception) -> HttpResponse | None:
+        if isinstance(error, OperationalError | InterfaceError):
+            return problem(503, "The database does not answer. Nothing was changed; try again in a moment.")
+        return None
+
+
+class SecurityHeaders:
+    """A constant Content-Security-Policy, and no caching of what a program or a signed-in person was told."""
+
+    def __init__(self, get_response: View) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        response = self.get_response(request)
+        response.setdefault("Content-Security-Policy", CONTENT_SECURITY_POLICY)
+        if not request.path_info.startswith(f"/{settings.STATIC_URL.strip('/')}/"):
+            response.setdefault("Cache-Control", "no-store")
+        return response
+
+
+def problem(status: int, message: str, error_code: str = "USER") -> JsonResponse:
+    """An error as the released clients read it: they print `message`."""
+    return JsonResponse({"message": message, "error_code": error_code, "workflow_id": None}, status=status)

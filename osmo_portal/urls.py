@@ -1,0 +1,19 @@
+"""Every route of the portal."""
+
+from django.contrib import admin
+from django.urls import include, path
+
+from osmo_portal import views
+
+urlpatterns = [
+    path("health", views.health),
+    path("", include("tokens.api.urls")),
+    path("", include("profiles.api.urls")),
+    path("admin/", admin.site.urls),
+    path("", views.home),
+]
+
+handler400 = "osmo_portal.views.bad_request"
+handler403 = "osmo_portal.views.forbidden"
+handler404 = "osmo_portal.views.not_found"
+handler500 = "osmo_portal.views.server_error"

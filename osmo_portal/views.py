@@ -1,0 +1,44 @@
+"""The first address, the health check, and errors that no other view answers."""
+
+from typing import Any
+
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
+from django.shortcuts import render
+from django.urls import reverse
+from django.views.decorators.http import require_safe
+
+from osmo_portal.middleware import problem
+
+
+@require_safe
+def home(request: HttpRequest) -> HttpResponse:
+    return HttpResponseRedirect(reverse("admin:index"))
+
+
+@require_safe
+def health(request: HttpRequest) -> JsonResponse:
+    return JsonResponse({"status": "OK"})
+
+
+def bad_request(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
+    return _error(request, 400, "The request cannot be read. Check its address, headers and length.")
+
+
+def forbidden(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
+    return _error(request, 403, str(exception or "") or "You may not do this.")
+
+
+def not_found(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
+    return _error(request, 404, "There is nothing at this address.")
+
+
+def server_error(request: HttpRequest) -> HttpResponse:
+    number = getattr(request, "id", "unknown")
+    return _error(request, 500, f"Something went wrong here. The log has the details under request id {number}.")
+
+
+def _error(request: HttpRequest, status: int, message: str) -> HttpResponse:
+    if request.path_info.startswith("/admin/"):
+        context: dict[str, Any] = {"status": status, "message": message}
+        return render(request, "portal/error.html", context, status=status)
+    return problem(status, message)
