@@ -1,0 +1,69 @@
+from typing import Self
+
+from django.conf import settings
+from django.core.exceptions import ValidationError
+from django.db import models
+from django.db.models import Q
+from django.utils import timezone
+
+from osmo_portal.events.actor import Actor
+from osmo_portal.events.trail import AuditedModel, AuditedQuerySet, record
+from profiles.models.role import Role
+from profiles.names import clean_text
+from profiles.rules import DEFAULT_ROLE
+
+
+class RoleAssignmentQuerySet(AuditedQuerySet):
+    def effective(self) -> Self:
+        return self.filter(removed_at=None, role__deleted_at=None)
+
+    def give(self, user: models.Model, role_name: str, *, by: Actor) -> "RoleAssignment":
+        """The effective assignment, made if there is none. User.assign_role is the way in."""
+        role = Role.objects.existing().filter(name=role_name).first()
+        if role is None:
+            raise ValidationError({"roles": f"Role {role_name} does not exist."}, code="unknown_role")
+        if role.name == DEFAULT_ROLE:
+            raise ValidationError({"roles": f"{DEFAULT_ROLE} counts for everybody and is assigned to nobody."})
+        held = RoleAssignment.objects.effective().filter(user=user, role=role).first()
+        if held:
+            return held
+        assignment = RoleAssignment(user=user, role=role, assigned_by=by.user)
+        assignment.save()
+        record("role.assigned", by, user, role=role.name)
+        user.__dict__.pop("held_role_names", None)
+        return assignment
+
+    def take(self, user: models.Model, role_name: str, *, by: Actor, reason: str) -> None:
+        """Ends the effective assignment, if there is one. User.remove_role is the way in."""
+        taken = (
+            RoleAssignment.objects.effective()
+            .filter(pk__in=RoleAssignment.objects.filter(user=user, role__name=role_name).values("pk"))
+            .update(removed_at=timezone.now(), removed_by=by.user)
+        )
+        if taken:
+            record("role.removed", by, user, reason=clean_text(reason, field="reason"), role=role_name)
+        user.__dict__.pop("held_role_names", None)
+
+
+class RoleAssignment(AuditedModel):
+    """That a user holds a role, since when and by whom. Never deleted: `removed_at` ends it for good."""
+
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, related_name="assignments")
+    role = models.ForeignKey(Role, models.PROTECT, related_name="assignments")
+    assigned_by = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, null=True, related_name="+")
+    assigned_at = models.DateTimeField(default=timezone.now)
+    removed_by = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, null=True, related_name="+")
+    removed_at = models.DateTimeField(null=True)
+
+    objects = RoleAssignmentQuerySet.as_manager()
+
+    class Meta:
+        ordering = ["role__name"]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["user", "role"], condition=Q(removed_at=None), name="role_assigned_once_at_a_time"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.user} holds {self.role}"

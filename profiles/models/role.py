@@ -1,0 +1,130 @@
+from typing import Any, Self
+
+from django.core.exceptions import ValidationError
+from django.core.validators import MaxValueValidator, MinValueValidator
+from django.db import models
+from django.db.models import Q
+from django.utils import timezone
+
+from osmo_portal.events.actor import Actor
+from osmo_portal.events.trail import AuditedModel, AuditedQuerySet, audited, record
+from profiles import names
+from profiles.policies import (
+    PolicyError,
+    RolePolicies,
+    describe,
+    grants_pool_access,
+    is_plain,
+    normalise,
+    parse,
+)
+from profiles.rules import NEVER_WITH_POOL_ACCESS, require_administrator, require_reason
+from profiles.signals import maximum_lifetime_changed
+
+
+class RoleQuerySet(AuditedQuerySet):
+    def existing(self) -> Self:
+        return self.filter(deleted_at=None)
+
+    def pool_roles(self) -> Self:
+        return self.existing().filter(grants_pools=True)
+
+    def plain(self) -> Self:
+        """What an operator may grant: no pool access and no power over tokens, roles, users or the platform."""
+        return self.existing().filter(is_plain=True)
+
+
+class Role(AuditedModel):
+    """A named set of policies. `grants_pools` and `is_plain` are derived from them whenever they are set.
+
+    Roles are never deleted: `deleted_at` ends one, and with it what it gave; a new role of that name is another.
+    """
+
+    name = models.CharField(max_length=names.MAX_LENGTH, validators=[names.role_name])
+    description = models.TextField(blank=True, max_length=names.MAX_TEXT)
+    policies = models.JSONField(default=list, blank=True)
+    immutable = models.BooleanField(default=False, editable=False)
+    grants_pools = models.BooleanField("pool role", default=False, editable=False)
+    is_plain = models.BooleanField("operators may grant it", default=False, editable=False)
+    max_token_days = models.PositiveIntegerField(
+        "maximum lifetime of its tokens (days)",
+        null=True,
+        blank=True,
+        validators=[MinValueValidator(1), MaxValueValidator(3650)],
+        help_text="Empty: the portal-wide maximum. Lowering it acts on existing tokens at once.",
+    )
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+    deleted_at = models.DateTimeField(null=True, blank=True, editable=False)
+
+    objects = RoleQuerySet.as_manager()
+
+    class Meta:
+        ordering = ["name"]
+        constraints = [
+            models.UniqueConstraint(fields=["name"], condition=Q(deleted_at=None), name="role_name_unique"),
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+    @property
+    def parsed(self) -> RolePolicies:
+        return RolePolicies(self.name, parse(self.policies))
+
+    @property
+    def described(self) -> list[str]:
+        """What the role gives, in words for the screen."""
+        return describe(self.parsed.policies)
+
+    def clean(self) -> None:
+        """Validates and normalises the policies and derives from them. Raises ValidationError in words."""
+        try:
+            self.policies = normalise(self.policies)
+            parsed = parse(self.policies)
+        except PolicyError as error:
+            raise ValidationError({"policies": str(error)}, code="policies") from None
+        self.grants_pools = grants_pool_access(parsed)
+        self.is_plain = is_plain(parsed)
+        if self.grants_pools and self.name in NEVER_WITH_POOL_ACCESS:
+            message = f"{self.name} must not give pool access: every person holds it. Make a role of its own for the pool."
+            raise ValidationError({"policies": message}, code="pool_access")
+
+    # Ways in.
+
+    @classmethod
+    def create(cls, *, by: Actor, name: str, **fields: Any) -> "Role":
+        require_administrator(by, "create roles")
+        role = cls(name=name, **fields)
+        if Role.objects.existing().filter(name=name).exists():
+            raise ValidationError({"name": f"Role {name} already exists."}, code="conflict")
+        role.full_clean()
+        with audited():
+            role.save()
+            record("role.created", by, role, policies=role.policies, max_token_days=role.max_token_days)
+        return role
+
+    def change(self, *, by: Actor, **fields: Any) -> None:
+        """Changes description, policies or max_token_days. Tokens feel it at their next use."""
+        require_administrator(by, "change roles")
+        if self.immutable:
+            raise ValidationError(f"{self.name} cannot be changed: the portal stands on it.", code="immutable")
+        with audited():
+            before = Role.objects.select_for_update().get(pk=self.pk)
+            for name, value in fields.items():
+                setattr(self, name, value)
+            self.full_clean(validate_unique=False, validate_constraints=False)
+            self.save(update_fields=[*fields, "grants_pools", "is_plain"])
+            record("role.changed", by, self, **{n: [getattr(before, n), getattr(self, n)] for n in fields})
+            if "max_token_days" in fields:
+                maximum_lifetime_changed.send(Role, role=self, by=by)
+
+    def mark_deleted(self, *, by: Actor, reason: str) -> None:
+        """Ends the role and with it, at once, what it gave to users and tokens."""
+        require_administrator(by, "delete roles")
+        if self.immutable or self.name in NEVER_WITH_POOL_ACCESS:
+            raise ValidationError(f"{self.name} cannot be deleted: the portal stands on it.", code="immutable")
+        with audited():
+            self.deleted_at = timezone.now()
+            self.save(update_fields=["deleted_at"])
+            record("role.deleted", by, self, reason=require_reason(reason))
+

@@ -1,0 +1,57 @@
+from typing import Any
+
+from django.conf import settings
+from django.core.exceptions import PermissionDenied, ValidationError
+from django.db import models
+
+from osmo_portal.events.actor import Actor
+from osmo_portal.events.trail import AuditedModel, AuditedQuerySet, audited, record
+from profiles.models.pool import Pool
+from profiles.names import MAX_LENGTH
+
+
+class Settings(AuditedModel):
+    """What `osmo profile list` shows and `osmo profile set` changes. A user without a row has the defaults."""
+
+    user = models.OneToOneField(settings.AUTH_USER_MODEL, models.PROTECT, primary_key=True, related_name="settings")
+    email_notification = models.BooleanField(default=False)
+    slack_notification = models.BooleanField(default=False)
+    bucket = models.CharField(max_length=MAX_LENGTH, null=True, blank=True)  # noqa: DJ001 (the clients show null as None)
+    pool = models.CharField(max_length=MAX_LENGTH, null=True, blank=True)  # noqa: DJ001
+
+    objects = AuditedQuerySet.as_manager()
+
+    class Meta:
+        verbose_name_plural = "settings"
+
+    def __str__(self) -> str:
+        return f"settings of {self.user}"
+
+    @classmethod
+    def of(cls, user: Any) -> "Settings":
+        """The user's settings, or the unsaved defaults."""
+        return cls.objects.filter(user=user).first() or cls(user=user)
+
+    @classmethod
+    def change(cls, user: Any, *, by: Actor, **fields: Any) -> None:
+        """Changes what is given; None leaves a setting as it is, as the released servers have it."""
+        if by.user != user and not by.is_administrator:
+            raise PermissionDenied("Settings are changed by their user.")
+        fields = {name: value for name, value in fields.items() if value is not None}
+        cls._check(fields)
+        with audited():
+            mine = cls.of(user)
+            before = {name: getattr(mine, name) for name in fields}
+            for name, value in fields.items():
+                setattr(mine, name, value)
+            mine.save()
+            record("settings.changed", by, user, **{name: [before[name], fields[name]] for name in fields})
+
+    @staticmethod
+    def _check(fields: dict[str, Any]) -> None:
+        bucket, pool = fields.get("bucket"), fields.get("pool")
+        if bucket is not None and bucket not in settings.BUCKETS:
+            hint = 'Use the "osmo bucket list" CLI  to see all available buckets.'
+            raise ValidationError({"bucket": f"Bucket {bucket} does not exist. {hint}"})
+        if pool is not None and not Pool.objects.existing().filter(name=pool).exists():
+            raise ValidationError({"pool": f"Pool {pool} not found."})

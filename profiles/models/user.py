@@ -1,0 +1,336 @@
+from collections.abc import Iterable
+from typing import Any, Self
+
+from django.apps import apps
+from django.contrib.auth.base_user import AbstractBaseUser, BaseUserManager
+from django.contrib.auth.hashers import check_password, make_password
+from django.contrib.auth.models import Group, PermissionsMixin
+from django.core.exceptions import ValidationError
+from django.db import models
+from django.db.models import F, Q
+from django.db.models.functions import Lower
+from django.utils import timezone
+from django.utils.functional import cached_property
+
+from osmo_portal.events.actor import ADMINISTRATOR_ROLE, AUDITORS, OPERATORS, Actor
+from osmo_portal.events.trail import AuditedModel, AuditedQuerySet, audited, record
+from profiles import names
+from profiles.models.role import Role
+from profiles.rules import USER_ROLE, require_administrator, require_reason
+from profiles.signals import user_deactivated, user_deleted
+
+
+class Kind(models.TextChoices):
+    PERSON = "person"
+    SERVICE = "service", "service account"
+
+
+class UserQuerySet(AuditedQuerySet):
+    def existing(self) -> Self:
+        return self.filter(deleted_at=None)
+
+    def active(self) -> Self:
+        return self.existing().filter(is_active=True)
+
+    def people(self) -> Self:
+        return self.existing().filter(kind=Kind.PERSON)
+
+    def service_accounts(self) -> Self:
+        return self.existing().filter(kind=Kind.SERVICE)
+
+    def named(self, username: str) -> Self:
+        """The existing user of that id, in whatever case it was written. At most one."""
+        return self.existing().annotate(folded=Lower("username")).filter(folded=username.lower())
+
+    def holding(self, role_name: str) -> Self:
+        assignments = apps.get_model("profiles", "RoleAssignment").objects.effective()
+        return self.filter(models.Exists(assignments.filter(user=models.OuterRef("pk"), role__name=role_name)))
+
+    def administrators(self) -> Self:
+        return self.active().filter(kind=Kind.PERSON).holding(ADMINISTRATOR_ROLE)
+
+    def left_behind(self) -> Self:
+        """Service accounts whose accountable person is gone, or that have none."""
+        gone = Q(accountable=None) | Q(accountable__is_active=False) | Q(accountable__deleted_at__isnull=False)
+        return self.service_accounts().filter(gone)
+
+
+class UserManager(BaseUserManager.from_queryset(UserQuerySet)):  # type: ignore[misc]
+    def get_by_natural_key(self, username: str | None) -> "User":
+        return self.people().named(username or "").get()
+
+
+class User(AuditedModel, AbstractBaseUser, PermissionsMixin):
+    """An identity: a person, or a service account (no password, no sign-in, an accountable person).
+
+    Users are never deleted: `deleted_at` ends one, its name is free again, and a new record has a new id.
+    """
+
+    is_superuser = None  # type: ignore[assignment]  # replaced below: power comes from roles alone
+    user_permissions = None  # type: ignore[assignment]
+
+    username = models.CharField("user id", max_length=names.MAX_LENGTH, validators=[names.user_id])
+    kind = models.CharField(max_length=16, choices=Kind.choices, default=Kind.PERSON)
+    display_name = models.CharField(max_length=names.MAX_LENGTH, blank=True)
+    email = models.EmailField(blank=True)
+    purpose = models.TextField(blank=True, max_length=names.MAX_TEXT)
+    accountable = models.ForeignKey(
+        "self", models.PROTECT, null=True, blank=True, related_name="accounts", verbose_name="accountable person"
+    )
+    is_active = models.BooleanField("active", default=True)
+    created_at = models.DateTimeField(default=timezone.now)
+    created_by = models.ForeignKey("self", models.PROTECT, null=True, blank=True, related_name="+")
+    deleted_at = models.DateTimeField(null=True, blank=True)
+
+    objects = UserManager()
+
+    USERNAME_FIELD = "username"
+    EMAIL_FIELD = "email"
+    REQUIRED_FIELDS: list[str] = []
+
+    class Meta:
+        ordering = ["username"]
+        constraints = [
+            models.UniqueConstraint(
+                Lower("username"), condition=Q(deleted_at=None), name="user_id_unique_ignoring_case"
+            ),
+            models.CheckConstraint(
+                condition=Q(kind=Kind.PERSON) | Q(password__startswith="!"),
+                name="service_account_has_no_password",
+            ),
+            models.CheckConstraint(
+                condition=Q(kind=Kind.SERVICE) | Q(accountable=None), name="person_has_no_accountable_person"
+            ),
+            models.CheckConstraint(
+                condition=Q(accountable=None) | ~Q(accountable=F("id")), name="user_is_not_accountable_for_itself"
+            ),
+        ]
+        indexes = [models.Index(fields=["kind", "username"], name="user_kind")]
+
+    def __str__(self) -> str:
+        return self.username
+
+    # What the user holds. Cached on the instance, which lives for one request.
+
+    @cached_property
+    def held_role_names(self) -> frozenset[str]:
+        return frozenset(self.held_roles().values_list("name", flat=True)) if self.is_active else frozenset()
+
+    @cached_property
+    def group_names(self) -> frozenset[str]:
+        if not self.is_active or self.is_service_account:
+            return frozenset()
+        return frozenset(self.groups.values_list("name", flat=True))
+
+    def held_roles(self) -> models.QuerySet[Role]:
+        return Role.objects.existing().filter(
+            assignments__in=self.assignments.effective()  # type: ignore[attr-defined]
+        )
+
+    @property
+    def is_service_account(self) -> bool:
+        return self.kind == Kind.SERVICE
+
+    @property
+    def is_administrator(self) -> bool:
+        return ADMINISTRATOR_ROLE in self.held_role_names
+
+    @property
+    def is_staff(self) -> bool:
+        """Whether the console opens for this person. It follows from role and groups; there is no flag to keep in step."""
+        if self.is_service_account or not self.is_active:
+            return False
+        return self.is_administrator or bool(self.group_names & {OPERATORS, AUDITORS})
+
+    def has_perm(self, perm: str, obj: Any = None) -> bool:
+        if not self.is_active or self.is_service_account:
+            return False
+        return self.is_administrator or super().has_perm(perm, obj)
+
+    def has_module_perms(self, app_label: str) -> bool:
+        return self.is_active and (self.is_administrator or super().has_module_perms(app_label))
+
+    def check_password(self, raw_password: str | None) -> bool:
+        """As Django's, but an upgraded hash is not stored: that would be a change without an actor."""
+        return check_password(raw_password, self.password)
+
+    # Ways in.
+
+    @classmethod
+    def create_person(
+        cls,
+        *,
+        by: Actor,
+        username: str,
+        display_name: str = "",
+        email: str = "",
+        password: str | None = None,
+        roles: Iterable[str] = (),
+    ) -> "User":
+        """A person. Every person gets the role osmo-user."""
+        require_administrator(by, "create people")
+        user = cls(username=username, kind=Kind.PERSON, display_name=display_name, email=email)
+        user.password = make_password(password)
+        return user._created(by, [USER_ROLE, *(name for name in roles if name != USER_ROLE)])
+
+    @classmethod
+    def create_service_account(
+        cls,
+        *,
+        by: Actor,
+        username: str,
+        accountable: "User | None" = None,
+        purpose: str = "",
+        display_name: str = "",
+        email: str = "",
+        roles: Iterable[str] = (),
+    ) -> "User":
+        """A service account. Without `accountable` it is the caller, or the caller's own accountable person."""
+        require_administrator(by, "create service accounts")
+        user = cls(username=username, kind=Kind.SERVICE, display_name=display_name, email=email)
+        user.purpose = names.clean_text(purpose, field="purpose")
+        user.accountable = _accountable_person(accountable or _person_behind(by))
+        user.password = make_password(None)
+        return user._created(by, roles)
+
+    def _created(self, by: Actor, roles: Iterable[str]) -> "User":
+        if User.objects.named(self.username).exists():
+            raise ValidationError({"username": f"User {self.username} already exists."}, code="conflict")
+        self.created_by = by.user
+        self.full_clean(exclude=["password"])
+        with audited():
+            self.save()
+            record("user.created", by, self, kind=self.kind, accountable=_label(self.accountable))
+            for name in roles:
+                self.assign_role(name, by=by)
+        return self
+
+    def assign_role(self, role: str, *, by: Actor) -> Any:
+        """Gives the role, unless it is held already. A role given again gives nothing back to older tokens."""
+        require_administrator(by, "assign roles")
+        with audited():
+            return self.assignments.give(self, role, by=by)  # type: ignore[attr-defined]
+
+    def remove_role(self, role: str, *, by: Actor, reason: str = "") -> None:
+        """Takes the role from the user and thereby, at once, from all of the user's tokens."""
+        require_administrator(by, "remove roles")
+        with audited():
+            if role == ADMINISTRATOR_ROLE:
+                self._refuse_if_last_administrator()
+            self.assignments.take(self, role, by=by, reason=reason)  # type: ignore[attr-defined]
+
+    def deactivate(self, *, by: Actor, reason: str) -> None:
+        """No sign-in any more; live tokens are suspended in the same transaction. Reactivating resumes none."""
+        require_administrator(by, "deactivate users")
+        reason = require_reason(reason)
+        with audited():
+            self._refuse_if_last_administrator()
+            self._switch(active=False, by=by, reason=reason)
+            user_deactivated.send(User, user=self, by=by, reason=reason)
+
+    def reactivate(self, *, by: Actor, reason: str) -> None:
+        require_administrator(by, "reactivate users")
+        with audited():
+            self._switch(active=True, by=by, reason=require_reason(reason))
+
+    def mark_deleted(self, *, by: Actor, reason: str) -> None:
+        """Ends the record for good: it stays, its name is free again. Deactivates first."""
+        require_administrator(by, "delete users")
+        with audited():
+            if self.is_active:
+                self.deactivate(by=by, reason=reason)
+            self.deleted_at = timezone.now()
+            self.save(update_fields=["deleted_at"])
+            record("user.deleted", by, self, reason=require_reason(reason))
+            user_deleted.send(User, user=self, by=by, reason=reason)
+
+    def hand_over(self, *, to: "User", by: Actor) -> None:
+        """Makes another person accountable for this service account. It changes no right."""
+        require_administrator(by, "choose who is accountable")
+        if not self.is_service_account:
+            raise ValidationError({"accountable": "Only a service account has an accountable person."})
+        with audited():
+            before, self.accountable = self.accountable, _accountable_person(to)
+            self.save(update_fields=["accountable"])
+            record("user.handed_over", by, self, accountable=[_label(before), _label(to)])
+
+    def describe(self, *, by: Actor, **texts: str) -> None:
+        """Changes display_name, email or purpose."""
+        require_administrator(by, "change users")
+        before = {name: getattr(self, name) for name in texts}
+        for name, text in texts.items():
+            setattr(self, name, names.clean_text(text, field=name))
+        self.full_clean(exclude=["password"], validate_unique=False, validate_constraints=False)
+        with audited():
+            self.save(update_fields=list(texts))
+            record("user.changed", by, self, **{n: [before[n], getattr(self, n)] for n in texts})
+
+    def change_password(self, raw_password: str | None, *, by: Actor) -> None:
+        """Sets the password of a person: the own one, or as an administrator another's. None makes it unusable."""
+        if by.user != self or by.token:
+            require_administrator(by, "set another person's password")
+        if self.is_service_account:
+            raise ValidationError("A service account has no password.")
+        with audited():
+            self.password = make_password(raw_password)
+            self.save(update_fields=["password"])
+            record("user.password_changed", by, self)
+
+    def put_into_groups(self, groups: Iterable[str], *, by: Actor) -> None:
+        """Makes a person an operator, an auditor, both or neither."""
+        require_administrator(by, "choose operators and auditors")
+        if self.is_service_account:
+            raise ValidationError({"groups": "A service account is neither operator nor auditor."})
+        wanted = Group.objects.filter(name__in=[*groups])
+        with audited():
+            before = sorted(self.groups.values_list("name", flat=True))
+            self.groups.set(wanted)
+            record("user.groups_changed", by, self, groups=[before, sorted(group.name for group in wanted)])
+        self.__dict__.pop("group_names", None)
+
+    def signed_in(self, *, by: Actor) -> None:
+        with audited():
+            self.last_login = timezone.now()
+            self.save(update_fields=["last_login"])
+            record("signin.succeeded", by, self)
+
+    def _switch(self, *, active: bool, by: Actor, reason: str) -> None:
+        self.is_active = active
+        self.save(update_fields=["is_active"])
+        record("user.reactivated" if active else "user.deactivated", by, self, reason=reason)
+        self.__dict__.pop("held_role_names", None)
+
+    def _refuse_if_last_administrator(self) -> None:
+        """Locks the administrators' rows, so that two of them cannot remove each other at the same time."""
+        known = User.objects.administrators().values("pk")
+        list(User.objects.filter(pk__in=known).select_for_update().order_by("pk"))
+        if list(User.objects.administrators()) == [self]:  # asked again: the lock may have waited for a removal
+            raise ValidationError("This is the last active administrator. Make another one first.", code="last")
+
+
+def _accountable_person(user: User | None) -> User:
+    if user is None or user.is_service_account or not user.is_active or user.deleted_at:
+        raise ValidationError({"accountable": "Choose an active person who is accountable for the service account."})
+    return user
+
+
+def _person_behind(by: Actor) -> User | None:
+    """The caller, or the accountable person of a caller that is itself a service account."""
+    return by.user.accountable if by.user and by.user.is_service_account else by.user
+
+
+def _label(user: User | None) -> str | None:
+    return user.username if user else None
+
+
+class Person(User):
+    class Meta:
+        proxy = True
+        verbose_name = "person"
+        verbose_name_plural = "people"
+
+
+class ServiceAccount(User):
+    class Meta:
+        proxy = True
+        verbose_name = "service account"

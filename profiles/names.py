@@ -1,0 +1,49 @@
+"""How users, tokens, pools and roles may be called, as the released clients and servers have it, and bounded."""
+
+import re
+
+from django.core.exceptions import ValidationError
+from django.core.validators import RegexValidator
+
+USER_ID = r"^[a-zA-Z0-9]([a-zA-Z0-9_.@-]*[a-zA-Z0-9])?$"
+TOKEN_NAME = r"^[a-zA-Z]([a-zA-Z0-9_-]*[a-zA-Z0-9])?$"
+POOL_NAME = r"^[a-zA-Z]([a-zA-Z0-9_.-]*[a-zA-Z0-9])?$"
+ROLE_NAME = r"^[a-zA-Z0-9]([a-zA-Z0-9_.@:/-]*[a-zA-Z0-9])?$"
+MAX_LENGTH = 254
+MAX_TEXT = 2_000
+
+
+class NameValidator(RegexValidator):
+    """Unlike its parent it matches the whole text: `$` alone would let a trailing line feed pass."""
+
+    def __call__(self, value: str) -> None:
+        if not re.fullmatch(self.regex, str(value)):
+            raise ValidationError(self.message, code=self.code, params={"value": value})
+
+
+user_id = NameValidator(
+    USER_ID, "Use letters, digits and _ . @ -, and begin and end with a letter or digit.", code="name"
+)
+token_name = NameValidator(
+    TOKEN_NAME,
+    "Use letters, digits, _ and -, begin with a letter and end with a letter or digit.",
+    code="name",
+)
+pool_name = NameValidator(
+    POOL_NAME,
+    "Use letters, digits and _ . -, begin with a letter and end with a letter or digit.",
+    code="name",
+)
+role_name = NameValidator(
+    ROLE_NAME, "Use letters, digits and _ . @ : / -, and begin and end with a letter or digit.", code="name"
+)
+
+
+def clean_text(value: str, *, field: str, limit: int = MAX_TEXT) -> str:
+    """`value` without surrounding space. Raises ValidationError where it is too long or holds control characters."""
+    text = value.strip()
+    if len(text) > limit:
+        raise ValidationError({field: f"Write at most {limit} characters, not {len(text)}."})
+    if any(not c.isprintable() and c not in "\n\t\r" for c in text):
+        raise ValidationError({field: "Remove the control characters."})
+    return text
