@@ -1,0 +1,82 @@
+"""Secret in, JWT out: the hot path. One query; a second one when last use is due."""
+
+from datetime import timedelta
+
+from django.db.models import Q
+from django.utils import timezone
+
+from osmo_portal.events import chain
+from osmo_portal.events.actor import Actor, Door
+from osmo_portal.events.models import Event
+from osmo_portal.events.trail import audited, record
+from tokens import jwt, secrets
+from tokens.models import AccessToken, Secret, last_use
+from tokens.standing import Refusal, Standing, of_secret
+
+INVALID = "Access Token is invalid"
+ALARM_INTERVAL = timedelta(hours=1)
+
+
+class Refused(Exception):
+    """`str()` is what the caller is told: to a stranger always the same, to a proven holder the reason."""
+
+
+def exchange(secret: str, *, address: str | None = None, agent: str = "", request_id: str = "") -> tuple[str, int]:
+    """A JWT and its expiry in seconds since 1970. Raises Refused.
+
+    What cannot be a secret is refused without a query.
+    """
+    standing = proven(secret, address=address, request_id=request_id)
+    now = timezone.now()
+    if standing.rotations and standing.first_used_at is None:
+        _note_first_use(standing, address, request_id)
+    if last_use.is_due(standing.last_used_at, now):
+        last_use.note(standing.token_id, at=now, ip=address, agent=agent)
+    return jwt.issue(standing)
+
+
+def proven(secret: str, *, address: str | None, request_id: str) -> Standing:
+    """The standing of a secret that works now. Raises Refused; a proven secret's refusal is recorded."""
+    standing = of_secret(secrets.digest(secret)) if secrets.is_well_formed(secret) else None
+    if standing is None:
+        raise Refused(INVALID)
+    if standing.refusal:
+        _note_refusal(standing, standing.refusal, address, request_id)
+        raise Refused(standing.refusal.label)
+    return standing
+
+
+def _holder(standing: Standing, address: str | None, request_id: str) -> Actor:
+    return Actor(door=Door.CLI, user=standing.owner, address=address, request_id=request_id)
+
+
+def _subject(standing: Standing) -> AccessToken:
+    return AccessToken(pk=standing.token_id, owner=standing.owner, name=standing.token_name)
+
+
+def _note_refusal(standing: Standing, refusal: Refusal, address: str | None, request_id: str) -> None:
+    """The alarm: one event per token, reason and hour, in a transaction of its own."""
+    action = f"exchange.refused.{refusal}"
+    since = timezone.now() - ALARM_INTERVAL
+    told = Event.objects.filter(
+        object_type="accesstoken", object_id=standing.token_id, action=action, at__gt=since
+    )
+    if told.exists():
+        return
+    with audited():
+        chain.lock()  # of several that are refused at the same time one tells
+        if not told.exists():
+            record(action, _holder(standing, address, request_id), _subject(standing), secret=standing.secret_id)
+
+
+def _note_first_use(standing: Standing, address: str | None, request_id: str) -> None:
+    """The new secret of a rotation works somewhere. Ends the old one where the rotation asked for that."""
+    now = timezone.now()
+    with audited():
+        fresh = Secret.objects.select_for_update().filter(pk=standing.secret_id, first_used_at=None)
+        if not fresh.exists():
+            return  # another request was first
+        fresh.update(first_used_at=now)
+        running = Q(retires_at=None) | Q(retires_at__gt=now)
+        Secret.objects.filter(running, token_id=standing.token_id, retires_with_next=True).update(retires_at=now)
+        record("secret.first_used", _holder(standing, address, request_id), _subject(standing))

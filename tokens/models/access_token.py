@@ -1,0 +1,459 @@
+from collections.abc import Iterable
+from datetime import date, datetime, timedelta
+from typing import Any, Self
+
+from django.conf import settings
+from django.core.exceptions import PermissionDenied, ValidationError
+from django.db import connection, models
+from django.db.models import Exists, F, OuterRef, Q
+from django.db.models.functions import Greatest
+from django.utils import timezone
+from django.utils.crypto import get_random_string
+
+from osmo_portal.events.actor import Actor
+from osmo_portal.events.models import EventLine
+from osmo_portal.events.trail import AuditedModel, AuditedQuerySet, audited, record
+from profiles import names
+from profiles.models import Role, RoleAssignment, User
+from profiles.rules import require_reason
+from tokens import rules, secrets
+from tokens.models.last_use import LastUse
+from tokens.models.secret import Secret
+
+DEFAULT_GRACE = timedelta(hours=24)
+MAX_GRACE = timedelta(days=30)
+
+
+class State(models.TextChoices):
+    ACTIVE = "active"
+    SUSPENDED = "suspended"
+    EXPIRED = "expired"
+    REVOKED = "revoked"
+
+
+class AccessTokenQuerySet(AuditedQuerySet):
+    def listed(self) -> Self:
+        """Not ended. An expired token stays listed and keeps its name until it is deleted."""
+        return self.filter(ended_at=None)
+
+    def live(self, at: datetime | None = None) -> Self:
+        return self.listed().filter(suspended_at=None, expires_at__gt=at or timezone.now())
+
+    def in_state(self, state: str, at: datetime | None = None) -> Self:
+        now = at or timezone.now()
+        if state == State.REVOKED:
+            return self.exclude(ended_at=None)
+        if state == State.EXPIRED:
+            return self.listed().filter(expires_at__lte=now)
+        if state == State.SUSPENDED:
+            return self.listed().filter(expires_at__gt=now, suspended_at__isnull=False)
+        return self.live(now)
+
+    def owned_by(self, user: User) -> Self:
+        return self.filter(owner=user)
+
+    def of_kind(self, kind: str) -> Self:
+        return self.filter(owner__kind=kind)
+
+    def carrying(self, role_names: Iterable[str]) -> Self:
+        """Tokens on which one of the roles was put, whether their owner still holds it or not."""
+        put = TokenRole.objects.filter(token=OuterRef("pk"), assignment__role__name__in=[*role_names])
+        return self.filter(Exists(put))
+
+    def expiring_within(self, days: int, at: datetime | None = None) -> Self:
+        now = at or timezone.now()
+        return self.live(now).filter(expires_at__lte=now + timedelta(days=days))
+
+    def never_used(self) -> Self:
+        return self.filter(last_use__at=None)
+
+    def unused_since(self, instant: datetime) -> Self:
+        """Not exchanged since then, and not made since then either: a new token had no chance yet."""
+        return self.filter(Q(last_use__at=None) | Q(last_use__at__lt=instant), issued_at__lt=instant)
+
+    def named_like(self, glob: str) -> Self:
+        """Names that match a pattern in which `*` stands for anything and `?` for one character; case counts."""
+        pattern = "".join({"*": ".*", "?": "."}.get(c, "\\" + c if not c.isalnum() else c) for c in glob)
+        return self.filter(name__regex=f"^{pattern}$")
+
+    def with_state(self) -> Self:
+        return self.select_related("owner", "last_use").prefetch_related("roles__assignment__role")
+
+    # Ways in for sets.
+
+    def expire(self, *, by: Actor, at: datetime | None = None, reason: str) -> int:
+        """Lets tokens end at `at` (default now) that would live longer. It only ever shortens. Returns how many."""
+        _require_power_over_sets(by)
+        now = timezone.now()
+        instant = max(at or now, now)
+        later = self.listed().filter(expires_at__gt=instant)
+        return later._in_batches("tokens.expired", by, require_reason(reason), {"expires_at": instant})
+
+    def revoke(self, *, by: Actor, reason: str) -> int:
+        """Ends tokens for good. Returns how many."""
+        _require_power_over_sets(by)
+        ended = {"ended_at": timezone.now(), "ended_by": by.user, "end_reason": require_reason(reason)}
+        return self.listed()._in_batches("tokens.revoked", by, ended["end_reason"], ended)
+
+    def suspend(self, *, by: Actor, reason: str) -> int:
+        """Stops live tokens until each is resumed. Returns how many."""
+        _require_power_over_sets(by)
+        values = {"suspended_at": timezone.now()}
+        return self.live()._in_batches("tokens.suspended", by, require_reason(reason), values)
+
+    def cap_lifetime(self, days: int, *, by: Actor, reason: str) -> int:
+        """Shortens tokens that would live longer than `days` from their issue. Returns how many."""
+        _require_power_over_sets(by)
+        latest = F("issued_at") + timedelta(days=days)
+        values = {"expires_at": Greatest(latest, timezone.now())}
+        over = self.live().filter(expires_at__gt=latest)
+        return over._in_batches("tokens.expired", by, reason, values)
+
+    def _in_batches(self, action: str, by: Actor, reason: str, values: dict[str, Any]) -> int:
+        """Each batch commits with its event, so readers and other writers wait for one batch at most.
+
+        Sizes were measured: on PostgreSQL small batches keep waits short, on SQLite large ones cost less.
+        """
+        size = 1_000 if connection.vendor == "postgresql" else 10_000
+        operation, done, last = get_random_string(16), 0, 0
+        while True:
+            with audited():
+                batch = list(
+                    self.filter(pk__gt=last).select_related("owner").select_for_update(of=("self",)).order_by("pk")[:size]
+                )
+                if batch:
+                    last = batch[-1].pk
+                    _change_batch(batch, action, by, reason, values, operation)
+            done += len(batch)
+            if len(batch) < size:
+                return done
+
+
+def _change_batch(
+    batch: list["AccessToken"], action: str, by: Actor, reason: str, values: dict[str, Any], operation: str
+) -> None:
+    before = {token.pk: token.expires_at for token in batch}
+    AccessToken.objects.filter(pk__in=before).update(**values)
+    after = dict(AccessToken.objects.filter(pk__in=before).values_list("pk", "expires_at"))
+    lines = [
+        EventLine(
+            object_id=token.pk,
+            object_label=str(token)[:600],
+            before=before[token.pk].isoformat(),
+            after=after[token.pk].isoformat(),
+        )
+        for token in batch
+    ]
+    label = f"{len(batch)} token{'s' if len(batch) > 1 else ''}"
+    record(action, by, AccessToken(), label=label, reason=reason, lines=lines, operation=operation)
+
+
+def _require_power_over_sets(by: Actor) -> None:
+    if not (by.is_administrator or by.is_operator or by.is_shell):
+        raise PermissionDenied("Only administrators and operators may end sets of tokens.")
+
+
+class AccessToken(AuditedModel):
+    """A credential of a user, or of a service account. Its kind is its owner's. It is never edited and never deleted.
+
+    `issued_at` is the instant from which the maximum lifetime counts: creation, import, or the last rotation that
+    set a new expiry. `plaintext` is set on what `issue` and `rotate` return, and nowhere else.
+    """
+
+    plaintext: secrets.Plaintext
+
+    owner = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, related_name="tokens")
+    name = models.CharField(max_length=names.MAX_LENGTH, validators=[names.token_name])
+    description = models.TextField(blank=True, max_length=names.MAX_TEXT)
+    created_at = models.DateTimeField(null=True, help_text="Unknown for imported tokens.")
+    created_by = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, null=True, related_name="+")
+    issued_at = models.DateTimeField()
+    expires_at = models.DateTimeField()
+    rotations = models.PositiveIntegerField(default=0)
+    suspended_at = models.DateTimeField(null=True)
+    ended_at = models.DateTimeField(null=True)
+    ended_by = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, null=True, related_name="+")
+    end_reason = models.TextField(blank=True)
+
+    objects = AccessTokenQuerySet.as_manager()
+
+    class Meta:
+        ordering = ["-pk"]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["owner", "name"], condition=Q(ended_at=None), name="token_name_unique_while_not_ended"
+            ),
+            models.CheckConstraint(
+                condition=Q(created_at=None) | Q(expires_at__gt=F("created_at")), name="token_expires_after_creation"
+            ),
+        ]
+        indexes = [
+            models.Index(fields=["expires_at", "id"], name="token_expiry"),
+            models.Index(fields=["name", "id"], name="token_name"),
+            models.Index(fields=["owner", "id"], name="token_owner"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.owner.username}/{self.name}" if self.owner_id else self.name
+
+    def state(self, at: datetime | None = None) -> State:
+        """What stands on the token itself. Whether it may do anything also depends on its owner and roles."""
+        if self.ended_at:
+            return State.REVOKED
+        if (at or timezone.now()) >= self.expires_at:
+            return State.EXPIRED
+        return State.SUSPENDED if self.suspended_at else State.ACTIVE
+
+    @property
+    def role_names(self) -> list[str]:
+        """The roles it was given and its owner still holds: what it carries now. Sorted."""
+        return sorted(role.assignment.role.name for role in self.roles.all() if role.is_effective)
+
+    @property
+    def lost_role_names(self) -> list[str]:
+        return sorted(role.assignment.role.name for role in self.roles.all() if not role.is_effective)
+
+    # Ways in for one token.
+
+    @classmethod
+    def issue(
+        cls,
+        *,
+        by: Actor,
+        owner: User,
+        name: str,
+        expires: date | str,
+        roles: Iterable[str] = (),
+        description: str = "",
+    ) -> "AccessToken":
+        """A new token of `owner` that dies at 00:00 UTC of the day `expires`; its secret is in `plaintext`.
+
+        Raises PermissionDenied where `by` has no power for it, and ValidationError for anything wrong with the
+        request, in the order in which the released servers check: roles, name, day, a name that is taken.
+        """
+        assignments = _assignments_to_carry(by, owner, list(roles))
+        given = [assignment.role for assignment in assignments]
+        _check_name(name)
+        day = rules.parse_day(expires) if isinstance(expires, str) else expires
+        expires_at = rules.check_expiry(day, given, by=by)
+        now = timezone.now()
+        token = cls(owner=owner, name=name, created_at=now, issued_at=now, created_by=by.user, expires_at=expires_at)
+        token.description = names.clean_text(description, field="description")
+        with audited():
+            _lock_owner(owner, assignments)
+            if cls.objects.listed().filter(owner=owner, name=name).exists():
+                raise ValidationError({"name": f"Token name {name} already exists."}, code="conflict")
+            token.save()
+            TokenRole.objects.bulk_create(TokenRole(token=token, assignment=a) for a in assignments)
+            LastUse.objects.create(token=token)
+            token._give_secret(slot=0)
+            roles_given = sorted(role.name for role in given)
+            record("token.issued", by, token, roles=roles_given, expires_at=expires_at.isoformat())
+        return token
+
+    def rotate(
+        self,
+        *,
+        by: Actor,
+        grace: timedelta = DEFAULT_GRACE,
+        expires: date | str | None = None,
+        end_old_at_first_use: bool = False,
+    ) -> "AccessToken":
+        """A new secret, in `plaintext`, that works at once. The old one works until `grace` ends (0: no longer).
+
+        With `expires` the token gets a new last day, checked as for a new token. Of two rotations that began from the
+        same state one wins; while two secrets live, only a rotation with grace 0 is possible and ends both.
+        """
+        if not timedelta(0) <= grace <= MAX_GRACE:
+            raise ValidationError({"grace": f"The grace must lie between 0 and {MAX_GRACE.days} days."})
+        with audited():
+            token = self._locked()
+            token._check_may_be_handled(by, "rotate")
+            if token.rotations != self.rotations:
+                raise ValidationError("The token was rotated by somebody else just now. Look at it again.", code="conflict")
+            if token.state() != State.ACTIVE:
+                raise ValidationError(f"The token is {token.state()}. Issue a new one.", code="conflict")
+            now = timezone.now()
+            old_end = token.expires_at
+            token._set_expiry(expires, by)
+            slot = token._retire_secrets(now, min(now + grace, old_end), end_old_at_first_use)
+            token.rotations += 1
+            token.save(update_fields=["rotations", "expires_at", "issued_at"])
+            token._give_secret(slot)
+            record(
+                "token.rotated",
+                by,
+                token,
+                grace_seconds=int(grace.total_seconds()),
+                expires_at=[old_end.isoformat(), token.expires_at.isoformat()],
+            )
+        return token
+
+    def revoke(self, *, by: Actor, reason: str) -> None:
+        """Ends the token for good. The portal refuses it and its JWTs at once."""
+        reason = require_reason(reason)
+        with audited():
+            token = self._locked()
+            token._check_may_be_ended(by, "revoke")
+            token.ended_at, token.ended_by, token.end_reason = timezone.now(), by.user, reason
+            token.save(update_fields=["ended_at", "ended_by", "end_reason"])
+            record("token.revoked", by, token, reason=reason)
+
+    def suspend(self, *, by: Actor, reason: str) -> None:
+        """Stops the token until it is resumed."""
+        with audited():
+            token = self._locked()
+            token._check_may_be_ended(by, "suspend")
+            if token.state() != State.ACTIVE:
+                raise ValidationError(f"The token is {token.state()} already.", code="conflict")
+            token.suspended_at = timezone.now()
+            token.save(update_fields=["suspended_at"])
+            record("token.suspended", by, token, reason=require_reason(reason))
+
+    def resume(self, *, by: Actor, reason: str) -> None:
+        """Lets a suspended token work again. A revoked or expired one stays dead."""
+        with audited():
+            token = self._locked()
+            token._check_may_be_handled(by, "resume")
+            if token.state() != State.SUSPENDED:
+                raise ValidationError(f"The token is {token.state()}, not suspended.", code="conflict")
+            token.suspended_at = None
+            token.save(update_fields=["suspended_at"])
+            record("token.resumed", by, token, reason=require_reason(reason))
+
+    # How the ways in do it.
+
+    def _locked(self) -> "AccessToken":
+        """This token as it is now, its row locked until the transaction ends."""
+        return AccessToken.objects.select_for_update(of=("self",)).select_related("owner").get(pk=self.pk)
+
+    def _check_may_be_handled(self, by: Actor, verb: str) -> None:
+        if not rules.manageable_tokens(by).filter(pk=self.pk).exists():
+            raise PermissionDenied(f"You may not {verb} this token: it is not yours, or it carries more than you could grant.")
+        if not self.owner.is_active or self.owner.deleted_at:
+            raise ValidationError(f"The owner {self.owner} is not active.", code="conflict")
+        lifetime = timedelta(days=rules.maximum_days(self._roles_given()))
+        if timezone.now() >= self.issued_at + lifetime:
+            raise ValidationError("The token has reached the maximum lifetime of its roles. Issue a new one.", code="conflict")
+        rules.refuse_outliving(self.expires_at, by)
+
+    def _check_may_be_ended(self, by: Actor, verb: str) -> None:
+        if not rules.endable_tokens(by).filter(pk=self.pk).exists():
+            raise PermissionDenied(f"You may not {verb} this token.")
+        if self.ended_at:
+            raise ValidationError("The token has been revoked already.", code="conflict")
+
+    def _roles_given(self) -> list[Role]:
+        return [role.assignment.role for role in self.roles.select_related("assignment__role")]
+
+    def _set_expiry(self, expires: date | str | None, by: Actor) -> None:
+        if expires is None:
+            return
+        day = rules.parse_day(expires) if isinstance(expires, str) else expires
+        self.expires_at = rules.check_expiry(day, self._roles_given(), by=by)
+        self.issued_at = timezone.now()
+
+    def _retire_secrets(self, now: datetime, retires_at: datetime, end_at_first_use: bool) -> int:
+        """Retires the live secrets; returns the slot that is free for the new one."""
+        live = list(self.secrets.select_for_update().live(now).order_by("created_at"))  # type: ignore[attr-defined]
+        if len(live) > 1 and retires_at > now:
+            end = live[0].retires_at
+            message = f"Two secrets live already; the older one ends at {end:%Y-%m-%d %H:%M} UTC. Wait, or rotate with grace 0."
+            raise ValidationError(message, code="conflict")
+        immediate = retires_at <= now
+        self.secrets.exclude(slot=None).exclude(pk__in=[s.pk for s in live]).update(slot=None)
+        self.secrets.filter(pk__in=[s.pk for s in live]).update(
+            retires_at=retires_at, retires_with_next=end_at_first_use, **({"slot": None} if immediate else {})
+        )
+        return 0 if immediate or not live else 1 - live[0].slot
+
+    def _give_secret(self, slot: int) -> None:
+        self.plaintext = secrets.generate()
+        Secret.objects.create(
+            token=self, slot=slot, digest=secrets.digest(self.plaintext), hint=secrets.hint(self.plaintext)
+        )
+
+
+class TokenRole(AuditedModel):
+    """A role on a token, through the owner's assignment: when that ends, the token has lost the role for good."""
+
+    token = models.ForeignKey(AccessToken, models.PROTECT, related_name="roles")
+    assignment = models.ForeignKey(RoleAssignment, models.PROTECT, related_name="token_roles")
+
+    objects = AuditedQuerySet.as_manager()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["token", "assignment"], name="role_once_on_a_token"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.assignment.role} on {self.token}"
+
+    @property
+    def is_effective(self) -> bool:
+        return self.assignment.removed_at is None and self.assignment.role.deleted_at is None
+
+
+def _assignments_to_carry(by: Actor, owner: User, wanted: list[str]) -> list[RoleAssignment]:
+    """The owner's assignments behind the roles that the token will carry. The rules of grantable_roles, with reasons."""
+    _check_may_issue(by, owner)
+    if not owner.is_active or owner.deleted_at:
+        raise ValidationError({"owner": f"User {owner} is not active."}, code="inactive")
+    if not owner.is_service_account:
+        if wanted:
+            raise ValidationError({"roles": rules.NO_ROLES_ON_USER_TOKENS}, code="user_token")
+        wanted = [rules.USER_ROLE]
+    _check_role_names(wanted)
+    held = {a.role.name: a for a in owner.assignments.effective().select_related("role")}  # type: ignore[attr-defined]
+    grantable = set(rules.grantable_roles(owner=owner, by=by).values_list("name", flat=True))
+    for name in wanted:
+        if name not in held:
+            raise ValidationError({"roles": f"User {owner} does not hold the role {name}."}, code="not_held")
+        if name not in grantable:
+            raise PermissionDenied(f"Only an administrator may put the role {name} on a service token.")
+    return [held[name] for name in wanted]
+
+
+def _check_may_issue(by: Actor, owner: User) -> None:
+    if owner.is_service_account and not rules.may_issue_service_tokens(by):
+        raise PermissionDenied("Only an administrator may issue service tokens.")
+    if by.is_auditor and not by.is_administrator:
+        raise PermissionDenied("An auditor reads everything and changes nothing.")
+    if not owner.is_service_account and by.user != owner and not by.is_administrator:
+        raise PermissionDenied("Only an administrator may issue tokens for somebody else.")
+
+
+def _check_role_names(wanted: list[str]) -> None:
+    if not wanted:
+        raise ValidationError({"roles": "At least one role must be specified for the access token."}, code="no_role")
+    if len(wanted) > 100:
+        raise ValidationError({"roles": "At most 100 roles fit on one token."}, code="too_many")
+    known = set(Role.objects.existing().filter(name__in=wanted).values_list("name", flat=True))
+    for position, name in enumerate(wanted):
+        if name not in known:
+            raise ValidationError({"roles": f"Invalid role: {name[:100]}"}, code="unknown_role")
+        if name in wanted[:position]:
+            raise ValidationError({"roles": f"Role {name} is listed twice."}, code="twice")
+
+
+def _check_name(name: str) -> None:
+    try:
+        names.token_name(name)
+    except ValidationError:
+        message = f"Token name {name[:100]} must match regex {names.TOKEN_NAME}"
+        raise ValidationError({"name": message}, code="name") from None
+    if len(name) > names.MAX_LENGTH:
+        raise ValidationError({"name": f"A token name has at most {names.MAX_LENGTH} characters."}, code="name")
+    if name in {"user", "service"}:
+        raise ValidationError({"name": f'"{name}" cannot name a token: it is part of an address. Choose another.'})
+
+
+def _lock_owner(owner: User, assignments: list[RoleAssignment]) -> None:
+    """Holds the owner as it was checked, so that a deactivation or a removal of a role comes before or after."""
+    locked = User.objects.select_for_update(of=("self",)).get(pk=owner.pk)
+    if not locked.is_active or locked.deleted_at:
+        raise ValidationError({"owner": f"User {owner} is not active."}, code="inactive")
+    effective = RoleAssignment.objects.effective().filter(pk__in=[a.pk for a in assignments])
+    if effective.count() != len(assignments):
+        raise ValidationError({"roles": f"User {owner} has just lost a role. Try again."}, code="conflict")

@@ -1,0 +1,130 @@
+"""The rules about tokens, as the querysets of what is allowed. Pages, serializers and the final check ask the same."""
+
+import re
+from collections.abc import Iterable
+from datetime import UTC, date, datetime, time, timedelta
+from typing import TYPE_CHECKING
+
+from django.conf import settings
+from django.core.exceptions import ValidationError
+from django.db.models import Exists, OuterRef, Q, QuerySet
+from django.utils import timezone
+
+from osmo_portal.events.actor import Actor
+from profiles.models import Kind, Role, User
+from profiles.rules import USER_ROLE
+
+if TYPE_CHECKING:
+    from tokens.models.access_token import AccessTokenQuerySet
+
+NO_ROLES_ON_USER_TOKENS = "Assigning roles to user access tokens is not supported."
+
+
+def grantable_roles(*, owner: User, by: Actor) -> QuerySet[Role]:
+    """Roles that `by` may put on a token of `owner`: held by the owner, and within the issuer's power.
+
+    A user token carries osmo-user and nothing else. On service tokens administrators put any role that the account
+    holds, operators the plain ones, and nobody else anything.
+    """
+    held = owner.held_roles()
+    if not owner.is_service_account:
+        mine = by.is_administrator or (by.user == owner)
+        return held.filter(name=USER_ROLE) if mine else Role.objects.none()
+    return held & _grantable_on_service_tokens(by)
+
+
+def _grantable_on_service_tokens(by: Actor) -> QuerySet[Role]:
+    if by.is_administrator:
+        return Role.objects.existing()
+    return Role.objects.plain() if by.is_operator else Role.objects.none()
+
+
+def may_issue_service_tokens(by: Actor) -> bool:
+    return by.is_administrator or by.is_operator
+
+
+def visible_tokens(by: Actor) -> "AccessTokenQuerySet":
+    """Tokens that `by` may know of. To anybody else they do not exist."""
+    from tokens.models import AccessToken
+
+    everything = AccessToken.objects.all()
+    if by.is_administrator or by.is_operator or by.is_auditor or by.is_shell:
+        return everything
+    if by.token and by.user.is_service_account:
+        return everything.filter(owner=by.user)
+    return everything.filter(Q(owner=by.user) | Q(owner__accountable=by.user))
+
+
+def endable_tokens(by: Actor) -> "AccessTokenQuerySet":
+    """Tokens that `by` may suspend and revoke, whatever their power: their own, those of accounts a person is
+    accountable for, and for operators and administrators all."""
+    from tokens.models import AccessToken
+
+    if by.is_administrator or by.is_operator or by.is_shell:
+        return AccessToken.objects.all()
+    if by.is_auditor or by.user.is_service_account:
+        return AccessToken.objects.none()
+    return visible_tokens(by)
+
+
+def manageable_tokens(by: Actor) -> "AccessTokenQuerySet":
+    """Tokens that `by` may handle (rotate, resume, receive the secret of): none more powerful than `by` could grant."""
+    from tokens.models import AccessToken, TokenRole
+
+    if by.is_administrator:
+        return AccessToken.objects.all()
+    if by.is_shell or by.is_auditor or by.user.is_service_account:
+        return AccessToken.objects.none()
+    own = Q(owner=by.user)
+    if not by.is_operator:
+        return AccessToken.objects.filter(own)
+    beyond = TokenRole.objects.filter(token=OuterRef("pk"), assignment__role__is_plain=False)
+    return AccessToken.objects.filter(own | (Q(owner__kind=Kind.SERVICE) & ~Exists(beyond)))
+
+
+# Lifetime. Expiry is a day; a token is dead from 00:00 UTC of it.
+
+
+def maximum_days(roles: Iterable[Role]) -> int:
+    """The strictest maximum lifetime of the roles and of the portal, in days."""
+    return min([settings.MAX_TOKEN_DAYS, *(role.max_token_days for role in roles if role.max_token_days)])
+
+
+def latest_expiry(roles: Iterable[Role], today: date | None = None) -> date:
+    return (today or timezone.now().date()) + timedelta(days=maximum_days(roles))
+
+
+def parse_day(text: str) -> date:
+    """The day of `YYYY-MM-DD`, one-digit months and days included. Raises ValidationError."""
+    match = re.fullmatch(r"(\d{4})-(\d{1,2})-(\d{1,2})", text, re.ASCII)
+    try:
+        year, month, day = map(int, match.groups() if match else ())
+        return date(year, month, day)
+    except ValueError:
+        shown = text if len(text) <= 40 and text.isprintable() else "given"
+        message = f"Invalid date format {shown}. Date must be in YYYY-MM-DD format (e.g. 2025-12-31)"
+        raise ValidationError({"expires_at": message}, code="date") from None
+
+
+def check_expiry(expires: date, roles: Iterable[Role], *, by: Actor) -> datetime:
+    """The instant at which a token with these roles ends. Raises ValidationError where the day is not allowed.
+
+    A caller signed in by a token gets none that outlives the one used, unless an administrator's roles are in force.
+    """
+    today = timezone.now().date()
+    if expires <= today:
+        raise ValidationError({"expires_at": f"Expiration date must be past the current date ({today})"}, code="past")
+    days = maximum_days(roles)
+    if expires > today + timedelta(days=days):
+        raise ValidationError({"expires_at": f"Access token cannot last longer than {days}d"}, code="too_long")
+    instant = datetime.combine(expires, time.min, UTC)
+    refuse_outliving(instant, by)
+    return instant
+
+
+def refuse_outliving(instant: datetime, by: Actor) -> None:
+    if by.token is None or by.is_administrator or instant <= by.token.expires_at:
+        return
+    used = by.token.expires_at.date()
+    message = f"Access token cannot outlast the one you are signed in with, which expires on {used}."
+    raise ValidationError({"expires_at": f"{message} Choose {used} or earlier."}, code="outlives")

@@ -1,0 +1,28 @@
+"""What tokens does when profiles change, inside the same transaction."""
+
+from typing import Any
+
+from django.dispatch import receiver
+
+from osmo_portal.events.actor import Actor
+from profiles.models import Role, User
+from profiles.signals import maximum_lifetime_changed, user_deactivated, user_deleted
+from tokens.models import AccessToken
+
+
+@receiver(user_deactivated)
+def suspend_tokens(sender: Any, user: User, by: Actor, reason: str, **kwargs: Any) -> None:
+    AccessToken.objects.owned_by(user).suspend(by=by, reason=f"{user} was deactivated: {reason}")
+
+
+@receiver(user_deleted)
+def revoke_tokens(sender: Any, user: User, by: Actor, reason: str, **kwargs: Any) -> None:
+    AccessToken.objects.owned_by(user).revoke(by=by, reason=f"{user} was deleted: {reason}")
+
+
+@receiver(maximum_lifetime_changed)
+def shorten_tokens(sender: Any, role: Role, by: Actor, **kwargs: Any) -> None:
+    """Expiry is final: tokens over a lowered maximum end for good, so that raising it again revives none."""
+    if role.max_token_days:
+        reason = f"The role {role} allows {role.max_token_days} days."
+        AccessToken.objects.carrying([role.name]).cap_lifetime(role.max_token_days, by=by, reason=reason)
