@@ -1,9 +1,12 @@
 """How users, tokens, pools and roles may be called, as the released clients and servers have it, and bounded."""
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from django.core.exceptions import ValidationError
 from django.core.validators import RegexValidator
+from django.db import IntegrityError
 
 USER_ID = r"^[a-zA-Z0-9]([a-zA-Z0-9_.@-]*[a-zA-Z0-9])?$"
 TOKEN_NAME = r"^[a-zA-Z]([a-zA-Z0-9_-]*[a-zA-Z0-9])?$"
@@ -47,3 +50,12 @@ def clean_text(value: str, *, field: str, limit: int = MAX_TEXT) -> str:
     if any(not c.isprintable() and c not in "\n\t\r" for c in text):
         raise ValidationError({field: "Remove the control characters."})
     return text
+
+
+@contextmanager
+def taken(message: dict[str, str]) -> Iterator[None]:
+    """Says `message` where somebody else took the name between the check and the write. Goes around the transaction."""
+    try:
+        yield
+    except IntegrityError:
+        raise ValidationError(message, code="conflict") from None

@@ -54,10 +54,11 @@ class Pool(AuditedModel):
     def create(cls, *, by: Actor, name: str, **fields: Any) -> "Pool":
         require_administrator(by, "create pools")
         pool = cls(name=name, **fields)
+        exists = {"name": f"Pool {name[:100]} already exists."}
         if Pool.objects.existing().filter(name=name).exists():
-            raise ValidationError({"name": f"Pool {name} already exists."}, code="conflict")
+            raise ValidationError(exists, code="conflict")
         pool.full_clean()
-        with audited():
+        with names.taken(exists), audited():
             pool.save()
             record("pool.created", by, pool, **fields)
         return pool

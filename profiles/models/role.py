@@ -95,10 +95,11 @@ class Role(AuditedModel):
     def create(cls, *, by: Actor, name: str, **fields: Any) -> "Role":
         require_administrator(by, "create roles")
         role = cls(name=name, **fields)
+        exists = {"name": f"Role {name[:100]} already exists."}
         if Role.objects.existing().filter(name=name).exists():
-            raise ValidationError({"name": f"Role {name} already exists."}, code="conflict")
+            raise ValidationError(exists, code="conflict")
         role.full_clean()
-        with audited():
+        with names.taken(exists), audited():
             role.save()
             record("role.created", by, role, policies=role.policies, max_token_days=role.max_token_days)
         return role

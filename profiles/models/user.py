@@ -194,11 +194,12 @@ class User(AuditedModel, AbstractBaseUser, PermissionsMixin):
         return user._created(by, roles)
 
     def _created(self, by: Actor, roles: Iterable[str]) -> "User":
+        exists = {"username": f"User {self.username[:100]} already exists."}
         if User.objects.named(self.username).exists():
-            raise ValidationError({"username": f"User {self.username} already exists."}, code="conflict")
+            raise ValidationError(exists, code="conflict")
         self.created_by = by.user
         self.full_clean(exclude=["password"])
-        with audited():
+        with names.taken(exists), audited():
             self.save()
             record("user.created", by, self, kind=self.kind, accountable=_label(self.accountable))
             for name in roles:
@@ -209,6 +210,7 @@ class User(AuditedModel, AbstractBaseUser, PermissionsMixin):
         """Gives the role, unless it is held already. A role given again gives nothing back to older tokens."""
         require_administrator(by, "assign roles")
         with audited():
+            User.objects.select_for_update().get(pk=self.pk)  # one assignment at a time
             return self.assignments.give(self, role, by=by)  # type: ignore[attr-defined]
 
     def remove_role(self, role: str, *, by: Actor, reason: str = "") -> None:

@@ -251,6 +251,30 @@ class AccessToken(AuditedModel):
             record("token.issued", by, token, roles=roles_given, expires_at=expires_at.isoformat())
         return token
 
+    @classmethod
+    def issue_with_account(
+        cls, *, by: Actor, name: str, expires: date | str, roles: Iterable[str], description: str = ""
+    ) -> "AccessToken":
+        """A service token of the service account of the same name, as the 6.0 clients have it.
+
+        The account is made where it does not exist, and given the roles that it lacks; all of it or nothing.
+        """
+        if not by.is_administrator:
+            raise PermissionDenied("Only an administrator may issue service tokens.")
+        wanted = list(roles)
+        _check_role_names(wanted)
+        _check_name(name)
+        with audited():
+            account = User.objects.named(name).first() or User.create_service_account(by=by, username=name)
+            if not account.is_service_account:
+                message = f"{name} is the name of a person. Choose another name for the service token."
+                raise ValidationError({"name": message}, code="conflict")
+            for role in wanted:
+                account.assign_role(role, by=by)
+            return cls.issue(
+                by=by, owner=account, name=name, expires=expires, roles=wanted, description=description
+            )
+
     def rotate(
         self,
         *,
