@@ -157,7 +157,7 @@ REST_FRAMEWORK = {
     "DEFAULT_PAGINATION_CLASS": "rest_framework.pagination.CursorPagination",
     "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
     "DEFAULT_FILTER_BACKENDS": ["django_filters.rest_framework.DjangoFilterBackend"],
-    "EXCEPTION_HANDLER": "tokens.api.problems.problem_details",
+    "EXCEPTION_HANDLER": "osmo_portal.problems.answer",
     "PAGE_SIZE": 100,
     "UNAUTHENTICATED_USER": None,
 }

@@ -19,6 +19,11 @@ class Door(TextChoices):
     CLI = "cli"
     COMMAND = "command"
 
+    @classmethod
+    def of_api(cls, path: str) -> "Door":
+        """REST under /api/v1/, the released clients' wire elsewhere."""
+        return cls.REST if path.startswith("/api/v1/") else cls.CLI
+
 
 @dataclass(frozen=True, slots=True)
 class Actor:

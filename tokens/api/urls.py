@@ -1,3 +1,19 @@
-from django.urls import URLPattern, URLResolver
+"""Paths without trailing slash, as the released clients write them.
 
-urlpatterns: list[URLPattern | URLResolver] = []
+GET on `user` and `service` is a list of 6.0; POST and DELETE one level deeper are its tokens. 6.2 has one segment for
+its own tokens, so both fit beside each other.
+"""
+
+from django.urls import path
+
+from tokens.api import cli
+
+urlpatterns = [
+    path("api/auth/keys", cli.keys),
+    path("api/auth/jwt/access_token", cli.exchange_secret, name="exchange"),
+    path("api/auth/access_token", cli.OwnTokens.as_view()),
+    path("api/auth/access_token/user", cli.UserTokens.as_view()),
+    path("api/auth/access_token/service", cli.ServiceTokens.as_view()),
+    path("api/auth/access_token/user/<str:name>", cli.UserToken.as_view()),
+    path("api/auth/access_token/service/<str:name>", cli.ServiceToken.as_view()),
+]

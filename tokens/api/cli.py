@@ -1,0 +1,163 @@
+"""Tokens and the exchange, as the released 6.0 and 6.1 clients call them. Statuses, bodies and texts are theirs."""
+
+from typing import Any
+
+from django.conf import settings
+from django.core.exceptions import ValidationError
+from django.http import HttpRequest, JsonResponse
+from django.views.decorators.csrf import csrf_exempt
+from django.views.decorators.debug import sensitive_post_parameters, sensitive_variables
+from django.views.decorators.http import require_http_methods, require_safe
+from rest_framework.permissions import IsAuthenticated
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from osmo_portal.api import WireView, json_object
+from osmo_portal.middleware import problem
+from osmo_portal.problems import Unprocessable
+from profiles.models import Kind
+from tokens import exchange, jwt, rules
+from tokens.api.authentication import bearer
+from tokens.api.permissions import OnlyAdministratorsHandleServiceTokens, ServiceAccountsIssueNothing
+from tokens.models import AccessToken
+from tokens.models.access_token import AccessTokenQuerySet
+
+MAX_SECRET = 200  # characters; nothing longer is even looked at
+BY_QUERY_IS_OFF = "This portal does not take secrets in the address. Use a client that sends them in the body."
+
+
+@require_safe
+def keys(request: HttpRequest) -> JsonResponse:
+    return JsonResponse(jwt.key_set())
+
+
+@csrf_exempt
+@require_http_methods(["GET", "POST"])
+@sensitive_variables("secret")
+@sensitive_post_parameters()
+def exchange_secret(request: HttpRequest) -> JsonResponse:
+    """A plain view, since it is called by every job: no serializer, no session, no DRF."""
+    try:
+        secret = _secret_of(request)
+    except Unprocessable as error:
+        return problem(422, str(error))
+    agent = request.META.get("HTTP_USER_AGENT", "")
+    try:
+        token, expires = exchange.exchange(secret, address=request.address, agent=agent, request_id=request.id)
+    except exchange.Refused as refusal:
+        return problem(400, str(refusal))
+    return JsonResponse({"token": token, "expires_at": expires, "error": None})
+
+
+@sensitive_variables()
+def _secret_of(request: HttpRequest) -> str:
+    """From the body (6.2 and later), the Authorization header, or the address (6.0 and 6.1). Raises Unprocessable."""
+    if request.method == "POST":
+        secret = json_object(request.body).get("token", bearer(request))
+    elif "access_token" in request.GET:
+        if not settings.EXCHANGE_BY_QUERY:
+            raise Unprocessable(BY_QUERY_IS_OFF)
+        secret = request.GET["access_token"]
+    else:
+        secret = bearer(request)
+    if not isinstance(secret, str):
+        raise Unprocessable('Send the secret as {"token": "..."} in the body, as text.')
+    return secret[:MAX_SECRET]
+
+
+def _listed(tokens: AccessTokenQuerySet) -> list[dict[str, Any]]:
+    return [_element(token) for token in tokens.listed().with_state().order_by("name", "owner__username")]
+
+
+def _element(token: AccessToken) -> dict[str, Any]:
+    """One shape for all clients: 6.0 needs `access_type`, 6.2 ignores it."""
+    service = token.owner.kind == Kind.SERVICE
+    return {
+        "user_name": token.owner.username,
+        "token_name": token.name,
+        "expires_at": token.expires_at.strftime("%Y-%m-%dT%H:%M:%S"),
+        "description": token.description,
+        "access_type": "SERVICE" if service else "USER",
+        "roles": token.role_names,
+    }
+
+
+class OwnTokens(WireView):
+    """Without `access_token` the list of 6.2; with it what 6.0 asks after a login by token: the token of a secret."""
+
+    def get(self, request: Request) -> Response:
+        if "access_token" in request.GET:
+            return Response(self._token_of_secret(request))
+        return Response(_listed(AccessToken.objects.owned_by(request.user)))
+
+    @sensitive_variables()
+    def _token_of_secret(self, request: Request) -> dict[str, Any]:
+        if not settings.EXCHANGE_BY_QUERY:
+            raise Unprocessable(BY_QUERY_IS_OFF)
+        try:
+            standing = exchange.proven(
+                request.GET["access_token"][:MAX_SECRET], address=request._request.address, request_id=request._request.id
+            )
+        except exchange.Refused as refusal:
+            raise ValidationError(str(refusal)) from None
+        return _element(AccessToken.objects.with_state().get(pk=standing.token_id))
+
+
+class UserTokens(WireView):
+    def get(self, request: Request) -> Response:
+        return Response(_listed(AccessToken.objects.owned_by(request.user)))
+
+
+class UserToken(WireView):
+    permission_classes = [IsAuthenticated, ServiceAccountsIssueNothing]
+
+    def post(self, request: Request, name: str) -> Response:
+        if request.user.is_service_account:
+            raise ValidationError("A service account has no user tokens. Create a service token instead.")
+        token = AccessToken.issue(by=request.auth, owner=request.user, name=name, **_asked_for(request))
+        return Response(token.plaintext)
+
+    def delete(self, request: Request, name: str) -> Response:
+        mine = AccessToken.objects.owned_by(request.user).listed().filter(name=name)
+        return _delete(mine, request, f"User access token {name} does not exist.")
+
+
+class ServiceTokens(WireView):
+    permission_classes = [IsAuthenticated, OnlyAdministratorsHandleServiceTokens]
+
+    def get(self, request: Request) -> Response:
+        return Response(_listed(AccessToken.objects.of_kind(Kind.SERVICE)))
+
+
+class ServiceToken(WireView):
+    """A 6.0 service token is the token `name` of the service account `name`."""
+
+    permission_classes = [IsAuthenticated, OnlyAdministratorsHandleServiceTokens]
+
+    def post(self, request: Request, name: str) -> Response:
+        token = AccessToken.issue_with_account(by=request.auth, name=name, **_asked_for(request))
+        return Response(token.plaintext)
+
+    def delete(self, request: Request, name: str) -> Response:
+        tokens = AccessToken.objects.of_kind(Kind.SERVICE).listed().filter(name=name, owner__username=name)
+        return _delete(tokens, request, f"Service access token {name} does not exist.")
+
+
+def _asked_for(request: Request) -> dict[str, Any]:
+    expires = request.GET.get("expires_at")
+    if expires is None:
+        raise Unprocessable("expires_at is missing. Add it as YYYY-MM-DD.")
+    return {
+        "expires": expires,
+        "roles": request.GET.getlist("roles"),
+        "description": request.GET.get("description", ""),
+    }
+
+
+def _delete(tokens: AccessTokenQuerySet, request: Request, missing: str) -> Response:
+    """One answer for what is foreign and what is not there."""
+    token = tokens.filter(pk__in=rules.endable_tokens(request.auth)).first()
+    if token is None:
+        raise ValidationError(missing)
+    token.revoke(by=request.auth, reason="Deleted with the osmo command line.")
+    return Response(None)
