@@ -348,6 +348,15 @@ def test_roles_may_come_from_generators():
             "Role osmo-my_pool allows POST /api/pool/my_pool*.",
         ),
         (
+            may(
+                EXEC,
+                "x",
+                allow=[ADMIN],
+                deny=[role(deny("workflow:Exec")), role(deny("workflow:*"), name="y")],
+            ),
+            "Role osmo-x denies workflow:Exec on everything.",
+        ),
+        (
             decide_request("GET", "/api/agent/x", allow=[OLD_ADMIN], deny=[]),
             "Role osmo-admin denies any request to /api/agent/*.",
         ),
@@ -748,6 +757,10 @@ def test_the_user_role_is_plain_and_the_administrator_and_backend_roles_are_not(
         (
             [allow("*:*", on=["*"])],
             ["every pool: submit, exec, port-forward", "every action on everything"],
+        ),
+        (
+            [allow("*:Create", on=["pool/x"])],
+            ["pool x: submit", "*:Create on pool/x"],
         ),
         ([allow("workflow:*")], ["workflow:* where no resource is named"]),
         (
