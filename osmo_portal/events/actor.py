@@ -29,7 +29,7 @@ class Door(TextChoices):
 class Actor:
     """`roles` and `groups` are those in force for this request: a token's, or all of a signed-in person's.
 
-    `user` is None for the shell itself, which may shorten lives and grants nothing.
+    `user` is None for the shell itself, which may shorten lives and grants nothing, and for nobody.
     """
 
     door: Door
@@ -59,12 +59,17 @@ class Actor:
 
     @property
     def is_shell(self) -> bool:
-        return self.user is None
+        return self.user is None and self.door == Door.COMMAND
 
     @classmethod
-    def signed_in(cls, request: HttpRequest, door: Door) -> "Actor":
-        """The person of a browser session, with all that the person holds."""
-        return cls.acting_as(request.user, door, address=request.address, request_id=request.id)
+    def signed_in(cls, request: HttpRequest, door: Door, user: Any = None) -> "Actor":
+        """The person of a browser session (while it begins: `user`), with all that the person holds."""
+        return cls.acting_as(user or request.user, door, **_facts(request))
+
+    @classmethod
+    def nobody(cls, request: HttpRequest, door: Door) -> "Actor":
+        """Whoever sent the request, and did not prove to be anybody. It may do nothing at all."""
+        return cls(door=door, _name="(not signed in)", **_facts(request))
 
     @classmethod
     def acting_as(cls, user: Any, door: Door, *, address: str | None = None, request_id: str = "") -> "Actor":
@@ -86,6 +91,11 @@ class Actor:
     def bootstrap(cls) -> "Actor":
         """The shell as an administrator: for making the first one, and for recovering one. Nothing else uses it."""
         return cls(door=Door.COMMAND, roles=frozenset({ADMINISTRATOR_ROLE}), _name=_shell_name())
+
+
+def _facts(request: HttpRequest) -> dict[str, Any]:
+    """What RequestFacts noted. A request that came past the middleware (a test's sign-in) has none of it."""
+    return {"address": getattr(request, "address", None), "request_id": getattr(request, "id", "")}
 
 
 def _shell_name() -> str:

@@ -66,7 +66,7 @@ class Event(models.Model):
             via=by.door,
             request_id=by.request_id,
             ip=by.address,
-            object_type=subject._meta.model_name,
+            object_type=subject._meta.concrete_model._meta.model_name,  # a person is a user
             object_id=subject.pk,
             object_label=(label or str(subject))[:600],
             reason=reason,
