@@ -1,0 +1,79 @@
+"""A real browser against a live server. A page that logs an error, breaks the content security policy or asks another
+host for anything fails its test."""
+
+import os
+import shutil
+from collections.abc import Iterator
+from urllib.parse import urlsplit
+
+import pytest
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Request, sync_playwright
+from pytest_django.live_server_helper import LiveServer
+
+# Playwright's event loop runs in the thread of the test, where Django would refuse every query.
+os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"] = "true"
+
+NAMES = ("chromium", "chromium-browser", "google-chrome")
+FLAGS = [
+    "--headless",
+    "--no-sandbox",  # the tests may run as root
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+TELL_VIOLATIONS = """document.addEventListener("securitypolicyviolation", event =>
+    console.error(`${event.violatedDirective} forbids ${event.blockedURI} at line ${event.lineNumber}`))"""
+
+
+def chromium() -> str:
+    path = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, NAMES)), None)
+    if not path:
+        raise pytest.UsageError("No Chromium for tests/browser: install one, or set CHROMIUM to its path.")
+    return path
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium(), args=FLAGS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def context(browser: Browser, live_server: LiveServer) -> Iterator[BrowserContext]:
+    """A fresh profile: no cookies, no cache."""
+    context = browser.new_context(base_url=live_server.url)
+    context.set_default_timeout(10_000)
+    context.add_init_script(TELL_VIOLATIONS)
+    yield context
+    context.close()
+
+
+@pytest.fixture
+def complaints(context: BrowserContext, live_server: LiveServer) -> Iterator[list[str]]:
+    """What the browser complained of. A test that expects a complaint removes it from the list."""
+    complaints: list[str] = []
+
+    def note_errors(message: ConsoleMessage) -> None:
+        if message.type == "error":
+            complaints.append(f"{message.text} ({message.location.get('url', '')})")
+
+    def note_strangers(request: Request) -> None:
+        url = urlsplit(request.url)
+        if url.scheme not in {"about", "blob", "data"} and url.netloc != urlsplit(live_server.url).netloc:
+            complaints.append(f"asked another host: {request.url}")
+
+    context.on("console", note_errors)
+    context.on("weberror", lambda error: complaints.append(str(error.error)))
+    context.on("request", note_strangers)
+    yield complaints
+    assert not complaints, "The browser complained:\n" + "\n".join(complaints)
+
+
+@pytest.fixture
+def page(context: BrowserContext, complaints: list[str]) -> Page:
+    return context.new_page()

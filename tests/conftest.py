@@ -1,0 +1,104 @@
+"""What every test may count on: a database of its own, cheap password hashes, static files without a manifest."""
+
+import os
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import django
+import hypothesis
+import pytest
+import pytest_django
+
+from tests import databases
+
+# Before anything reads Django's settings.
+DATABASE = databases.prepare()
+os.environ["DJANGO_SETTINGS_MODULE"] = "osmo_portal.settings"
+django.setup()
+
+from django.conf import settings
+from django.db import connection
+from django.test import TransactionTestCase
+from django.utils import timezone
+
+from osmo_portal.events import triggers
+from tests.cast import Cast
+from tokens import jwt
+
+settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+settings.STORAGES["staticfiles"] = {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"}
+settings.WHITENOISE_AUTOREFRESH = True  # finds the files where they are, without collectstatic
+
+# The same examples in every run: a failure is news about the change, not about the dice.
+hypothesis.settings.register_profile("ci", derandomize=True, deadline=None, database=None)
+hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
+
+
+def pytest_report_header() -> str:
+    return f"database: {DATABASE}"
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Add what ran on which database to the file that `make test` prints at its end."""
+    if path := os.environ.get("TEST_SUMMARY"):
+        counts = {kind: len(terminalreporter.stats.get(kind, [])) for kind in databases.OUTCOMES}
+        story = ", ".join(f"{count} {kind}" for kind, count in counts.items() if count) or "no tests"
+        with Path(path).open("a") as summary:
+            summary.write(f"{os.environ.get('TEST_TITLE', '')}{DATABASE}: {story}\n")
+
+
+@pytest.fixture(scope="session")
+def django_db_modify_db_settings(request: pytest.FixtureRequest) -> None:
+    """Give each process a test database of its own."""
+    if connection.vendor == "sqlite":
+        name = Path(connection.settings_dict["NAME"]).with_name("test.sqlite3")
+        connection.settings_dict["TEST"]["NAME"] = str(name)
+    request.getfixturevalue("django_db_modify_db_settings_parallel_suffix")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def pristine_after_each_transaction_test() -> Iterator[None]:
+    """Flush the events too, past the triggers that guard them, and put back what the migrations had put in.
+
+    Django flushes every table after a test that commits. Tests that roll back do not come this way.
+    """
+    flush = TransactionTestCase._fixture_teardown  # type: ignore[attr-defined]
+
+    def flush_and_reload(case: TransactionTestCase) -> None:
+        triggers.drop(connection)
+        try:
+            case.serialized_rollback = True  # keeps `flush` from making rows of its own
+            flush(case)
+        finally:
+            triggers.create(connection)
+        connection.creation.deserialize_db_from_string(connection._test_serialized_contents)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(TransactionTestCase, "_fixture_teardown", flush_and_reload)
+        yield
+
+
+@pytest.fixture(scope="session")
+def django_db_setup(django_db_setup: None, django_db_blocker: pytest_django.DjangoDbBlocker) -> None:
+    """Remember what the migrations put in."""
+    with django_db_blocker.unblock():
+        connection._test_serialized_contents = connection.creation.serialize_db_to_string()
+
+
+@pytest.fixture(autouse=True)
+def forgotten_keys() -> None:
+    """Each process keeps its signing keys; each test has its own."""
+    jwt.forget_keys()
+
+
+@pytest.fixture
+def cast(db: None) -> Cast:
+    return Cast()
+
+
+@pytest.fixture
+def time_machine_days(time_machine: Any) -> Callable[[float], None]:
+    """Goes so many days into the future."""
+    return lambda days: time_machine.move_to(timezone.now() + timedelta(days=days), tick=True)
