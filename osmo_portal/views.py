@@ -5,6 +5,7 @@ from typing import Any
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
 from django.shortcuts import render
 from django.urls import reverse
+from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_safe
 
 from osmo_portal.middleware import problem
@@ -15,6 +16,7 @@ def home(request: HttpRequest) -> HttpResponse:
     return HttpResponseRedirect(reverse("admin:index"))
 
 
+@csrf_exempt
 @require_safe
 def health(request: HttpRequest) -> JsonResponse:
     return JsonResponse({"status": "OK"})
@@ -26,6 +28,10 @@ def bad_request(request: HttpRequest, exception: Exception | None = None) -> Htt
 
 def forbidden(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
     return _error(request, 403, str(exception or "") or "You may not do this.")
+
+
+def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
+    return _error(request, 403, "The form is too old, or it did not come from this portal. Load the page again.")
 
 
 def not_found(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:

@@ -6,6 +6,7 @@ from typing import Any
 
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_safe
 from rest_framework.permissions import IsAuthenticated
 from rest_framework.request import Request
@@ -29,11 +30,13 @@ PRIVATE = {"execute": "PRIVATE", "portforward": "PRIVATE", "cancel": "PRIVATE", 
 FIGURES = ("quota_used", "quota_free", "quota_limit", "total_usage", "total_capacity", "total_free")
 
 
+@csrf_exempt
 @require_safe
 def version(request: HttpRequest) -> JsonResponse:
     return JsonResponse(_version())
 
 
+@csrf_exempt
 @require_safe
 def client_version(request: HttpRequest) -> HttpResponse:
     if request.META.get("HTTP_ACCEPT", "").startswith("text/plain"):
@@ -41,6 +44,7 @@ def client_version(request: HttpRequest) -> HttpResponse:
     return JsonResponse(_version())
 
 
+@csrf_exempt
 @require_safe
 def login_information(request: HttpRequest) -> JsonResponse:
     """Older clients ask before every kind of login. All six keys are there; login by token needs none of them."""

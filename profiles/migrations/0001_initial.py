@@ -23,7 +23,6 @@ class Migration(migrations.Migration):
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
                 ('password', models.CharField(max_length=128, verbose_name='password')),
-                ('last_login', models.DateTimeField(blank=True, null=True, verbose_name='last login')),
                 ('username', models.CharField(max_length=254, validators=[profiles.names.NameValidator('^[a-zA-Z0-9]([a-zA-Z0-9_.@-]*[a-zA-Z0-9])?$', 'Use letters, digits and _ . @ -, and begin and end with a letter or digit.', code='name')], verbose_name='user id')),
                 ('kind', models.CharField(choices=[('person', 'Person'), ('service', 'service account')], default='person', max_length=16)),
                 ('display_name', models.CharField(blank=True, max_length=254)),
@@ -31,6 +30,7 @@ class Migration(migrations.Migration):
                 ('purpose', models.TextField(blank=True, max_length=2000)),
                 ('is_active', models.BooleanField(default=True, verbose_name='active')),
                 ('created_at', models.DateTimeField(default=django.utils.timezone.now)),
+                ("last_signed_in_at", models.DateTimeField(blank=True, null=True)),
                 ('deleted_at', models.DateTimeField(blank=True, null=True)),
                 ('accountable', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='accounts', to=settings.AUTH_USER_MODEL, verbose_name='accountable person')),
                 ('created_by', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to=settings.AUTH_USER_MODEL)),

@@ -68,6 +68,7 @@ class User(AuditedModel, AbstractBaseUser, PermissionsMixin):
 
     is_superuser = None  # type: ignore[assignment]  # replaced below: power comes from roles alone
     user_permissions = None  # type: ignore[assignment]
+    last_login = None  # type: ignore[assignment]  # Django would write it past the audit trail
 
     username = models.CharField("user id", max_length=names.MAX_LENGTH, validators=[names.user_id])
     kind = models.CharField(max_length=16, choices=Kind.choices, default=Kind.PERSON)
@@ -80,6 +81,7 @@ class User(AuditedModel, AbstractBaseUser, PermissionsMixin):
     is_active = models.BooleanField("active", default=True)
     created_at = models.DateTimeField(default=timezone.now)
     created_by = models.ForeignKey("self", models.PROTECT, null=True, blank=True, related_name="+")
+    last_signed_in_at = models.DateTimeField(null=True, blank=True)
     deleted_at = models.DateTimeField(null=True, blank=True)
 
     objects = UserManager()
@@ -292,8 +294,8 @@ class User(AuditedModel, AbstractBaseUser, PermissionsMixin):
 
     def signed_in(self, *, by: Actor) -> None:
         with audited():
-            self.last_login = timezone.now()
-            self.save(update_fields=["last_login"])
+            self.last_signed_in_at = timezone.now()
+            self.save(update_fields=["last_signed_in_at"])
             record("signin.succeeded", by, self)
 
     def _switch(self, *, active: bool, by: Actor, reason: str) -> None:

@@ -26,6 +26,7 @@ MAX_SECRET = 200  # characters; nothing longer is even looked at
 BY_QUERY_IS_OFF = "This portal does not take secrets in the address. Use a client that sends them in the body."
 
 
+@csrf_exempt
 @require_safe
 def keys(request: HttpRequest) -> JsonResponse:
     return JsonResponse(jwt.key_set())
