@@ -2,7 +2,7 @@
 
 import pytest
 
-from profiles import globs
+from profiles.policies import globs
 from profiles.policies import (
     Decision,
     Effect,

@@ -8,7 +8,7 @@ from contextlib import suppress
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
-from profiles import globs
+from profiles.policies import globs
 from profiles.policies import (
     Effect,
     HttpAction,

@@ -4,8 +4,8 @@ from collections.abc import Callable, Iterable
 from enum import StrEnum
 from typing import NamedTuple
 
-from profiles import globs
-from profiles.policy_json import Action, Effect, HttpAction, Policy, SemanticAction
+from profiles.policies import globs
+from profiles.policies.forms import Action, Effect, HttpAction, Policy, SemanticAction
 
 
 class Operation(StrEnum):

@@ -2,7 +2,7 @@
 
 Where released versions of OSMO differ, the strict reading holds:
 
-* A deny wins over every allow of every role, in either form (`policy_json` describes the two).
+* A deny wins over every allow of every role, in either form (`forms` describes the two).
 * An allow without resources reaches nothing that is scoped to a resource; a deny without resources does.
 * What is scoped to no resource is reached by the resource `*` or by a policy without resources.
 * A request that no action stands for is open to `*:*` on `*` alone, or to an http action for its path.
@@ -14,49 +14,9 @@ from dataclasses import dataclass
 from typing import NamedTuple
 from urllib.parse import unquote
 
-from profiles import globs
-from profiles.policy_json import (
-    Action,
-    Effect,
-    HttpAction,
-    Policy,
-    PolicyError,
-    SemanticAction,
-    normalise,
-    parse,
-)
-from profiles.policy_statements import (
-    ALL_WAYS,
-    WAYS,
-    Operation,
-    Statement,
-    Way,
-    grants_pool_access,
-    is_plain,
-    statements,
-)
-from profiles.policy_words import describe
-
-__all__ = [
-    "Action",
-    "Decision",
-    "Effect",
-    "HttpAction",
-    "Operation",
-    "Policy",
-    "PolicyError",
-    "RolePolicies",
-    "SemanticAction",
-    "decide",
-    "decide_request",
-    "describe",
-    "grants_pool_access",
-    "is_plain",
-    "may",
-    "normalise",
-    "parse",
-    "reachable_pools",
-]
+from profiles.policies import globs
+from profiles.policies.forms import HttpAction, Policy, SemanticAction
+from profiles.policies.statements import ALL_WAYS, WAYS, Operation, Statement, Way, statements
 
 
 @dataclass(frozen=True, slots=True)

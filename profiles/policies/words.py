@@ -1,8 +1,8 @@
 """Policies in words, for the screen."""
 
-from profiles import globs
-from profiles.policy_json import HttpAction, Policy, SemanticAction
-from profiles.policy_statements import ALL_WAYS, WAYS, Statement, action_in_words, statements
+from profiles.policies import globs
+from profiles.policies.forms import HttpAction, Policy, SemanticAction
+from profiles.policies.statements import ALL_WAYS, WAYS, Statement, action_in_words, statements
 
 
 def describe(policies: tuple[Policy, ...]) -> list[str]:
