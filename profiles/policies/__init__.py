@@ -1,4 +1,4 @@
-"""Policies, pure: their two forms, what they say, what they allow and why, and that in words. No Django in here."""
+"""Policies, pure: their forms, what they say, what they allow and why, and that in words. No Django in here."""
 
 from profiles.policies.decisions import Decision, RolePolicies, decide, decide_request, may, reachable_pools
 from profiles.policies.forms import (
