@@ -16,9 +16,11 @@ class AlwaysJson(BaseContentNegotiation):
     """The clients say `Accept: */*`, or nothing; each gets JSON."""
 
     def select_parser(self, request: Request, parsers: Any) -> JSONParser:
-        return parsers[0]
+        return JSONParser()
 
-    def select_renderer(self, request: Request, renderers: Any, format_suffix: str | None = None) -> tuple[BaseRenderer, str]:
+    def select_renderer(
+        self, request: Request, renderers: Any, format_suffix: str | None = None
+    ) -> tuple[BaseRenderer, str]:
         return renderers[0], renderers[0].media_type
 
 

@@ -1,4 +1,5 @@
 from django.apps import AppConfig
+from django.contrib import admin
 from django.contrib.admin.apps import SimpleAdminConfig
 
 
@@ -17,4 +18,4 @@ class ConsoleConfig(SimpleAdminConfig):
 
     def ready(self) -> None:
         super().ready()
-        self.module.autodiscover()
+        admin.autodiscover()

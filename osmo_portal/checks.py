@@ -5,13 +5,18 @@ from typing import Any
 from cryptography.fernet import Fernet
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, register
+from django.core.exceptions import ImproperlyConfigured
 
 HOW_TO_MAKE = "Run `make run` (or `python manage.py write_env`) to write a .env file, or set it in the environment."
 
 
 @register()
 def secret_key_is_set(**kwargs: Any) -> list[CheckMessage]:
-    if settings._wrapped.SECRET_KEY:  # settings.SECRET_KEY itself raises when it is empty
+    try:
+        settings.SECRET_KEY  # noqa: B018  (raises when it is empty)
+    except ImproperlyConfigured:
+        pass
+    else:
         return []
     return [Error("SECRET_KEY is not set.", hint=HOW_TO_MAKE, id="osmo.E001")]
 

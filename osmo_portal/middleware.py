@@ -36,22 +36,22 @@ def client_address(request: HttpRequest) -> str | None:
 
 
 class RequestFacts:
-    """Sets `request.id` and `request.address`, refuses NUL, folds `//api`, and answers 503 when the database is away."""
+    """Sets `request.id` and `request.address`, refuses NUL, folds `//api`, and says 503 when the database is away."""
 
     def __init__(self, get_response: View) -> None:
         self.get_response = get_response
 
     @sensitive_variables("request")
     def __call__(self, request: HttpRequest) -> HttpResponse:
-        request.id = uuid.uuid4().hex
-        request.address = client_address(request)
+        request.id = uuid.uuid4().hex  # type: ignore[attr-defined]
+        request.address = client_address(request)  # type: ignore[attr-defined]
         if "\0" in request.path_info or "%00" in request.META.get("QUERY_STRING", ""):
             response: HttpResponse = problem(400, "The address holds a NUL character. Remove it.")
         else:
             # Released clients build some addresses with a double slash; older ones send it.
             request.path_info = re.sub("^/{2,}", "/", request.path_info)
             response = self.get_response(request)
-        response["x-request-id"] = request.id
+        response["x-request-id"] = request.id  # type: ignore[attr-defined]
         return response
 
     def process_exception(self, request: HttpRequest, error: Exception) -> HttpResponse | None:

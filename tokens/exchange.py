@@ -58,9 +58,7 @@ def _note_refusal(standing: Standing, refusal: Refusal, address: str | None, req
     """The alarm: one event per token, reason and hour, in a transaction of its own."""
     action = f"exchange.refused.{refusal}"
     since = timezone.now() - ALARM_INTERVAL
-    told = Event.objects.filter(
-        object_type="accesstoken", object_id=standing.token_id, action=action, at__gt=since
-    )
+    told = Event.objects.filter(object_type="accesstoken", object_id=standing.token_id, action=action, at__gt=since)
     if told.exists():
         return
     with audited():

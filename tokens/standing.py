@@ -118,5 +118,3 @@ def _refusal(row: dict[str, Any], owner: User, roles: tuple[str, ...], ends: dat
     if row["token__suspended_at"]:
         return Refusal.SUSPENDED
     return None if roles else Refusal.NO_ROLE_LEFT
-
-

@@ -64,12 +64,18 @@ class Actor:
     @classmethod
     def signed_in(cls, request: HttpRequest, door: Door, user: Any = None) -> "Actor":
         """The person of a browser session (while it begins: `user`), with all that the person holds."""
-        return cls.acting_as(user or request.user, door, **_facts(request))
+        return cls.acting_as(user or request.user, door, **facts(request))
+
+    @classmethod
+    def of(cls, request: Any) -> "Actor":
+        """The caller of an API request, as the authentication classes found it."""
+        actor: Actor = request.auth
+        return actor
 
     @classmethod
     def nobody(cls, request: HttpRequest, door: Door) -> "Actor":
         """Whoever sent the request, and did not prove to be anybody. It may do nothing at all."""
-        return cls(door=door, _name="(not signed in)", **_facts(request))
+        return cls(door=door, _name="(not signed in)", **facts(request))
 
     @classmethod
     def acting_as(cls, user: Any, door: Door, *, address: str | None = None, request_id: str = "") -> "Actor":
@@ -93,8 +99,8 @@ class Actor:
         return cls(door=Door.COMMAND, roles=frozenset({ADMINISTRATOR_ROLE}), _name=_shell_name())
 
 
-def _facts(request: HttpRequest) -> dict[str, Any]:
-    """What RequestFacts noted. A request that came past the middleware (a test's sign-in) has none of it."""
+def facts(request: HttpRequest) -> dict[str, Any]:
+    """What RequestFacts noted: `address`, `request_id`. A request that came past the middleware has neither."""
     return {"address": getattr(request, "address", None), "request_id": getattr(request, "id", "")}
 
 

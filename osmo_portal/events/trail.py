@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeVar
 
 from django.db import models, transaction
 
@@ -80,12 +80,15 @@ def touch() -> None:
     _current().changed = True
 
 
-class AuditedQuerySet(models.QuerySet):
+_Model = TypeVar("_Model", bound=models.Model, covariant=True)
+
+
+class AuditedQuerySet(models.QuerySet[_Model]):
     def update(self, **kwargs: Any) -> int:
         touch()
         return super().update(**kwargs)
 
-    def bulk_create(self, *args: Any, **kwargs: Any) -> list[Any]:
+    def bulk_create(self, *args: Any, **kwargs: Any) -> list[_Model]:
         touch()
         return super().bulk_create(*args, **kwargs)
 

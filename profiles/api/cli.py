@@ -13,6 +13,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from osmo_portal.api import WireView, json_object
+from osmo_portal.events.actor import Actor
 from osmo_portal.problems import Unprocessable
 from profiles.api.permissions import ServiceAccountsReadTheirProfile
 from profiles.models import Pool, Settings
@@ -60,10 +61,10 @@ class ProfileSettings(WireView):
     permission_classes = [IsAuthenticated, ServiceAccountsReadTheirProfile]
 
     def get(self, request: Request) -> Response:
-        mine = Settings.of(request.user)
-        token = request.auth.token
+        by = Actor.of(request)
+        mine, token = Settings.of(by.user), by.token
         profile = {
-            "username": request.user.username,
+            "username": by.user.username,
             "email_notification": mine.email_notification,
             "slack_notification": mine.slack_notification,
             "bucket": mine.bucket,
@@ -72,14 +73,15 @@ class ProfileSettings(WireView):
         return Response(
             {
                 "profile": profile,
-                "roles": sorted(request.auth.roles),
-                "pools": submit_pools(request.user, Pool.objects.existing().only("name")),
+                "roles": sorted(by.roles),
+                "pools": submit_pools(by.user, Pool.objects.existing().only("name")),
                 "token": {"name": token.name, "expires_at": token.expires_at.strftime("%Y-%m-%dT%H:%M:%S")},
             }
         )
 
     def post(self, request: Request) -> Response:
-        Settings.change(request.user, by=request.auth, **_changes(json_object(request._request.body)))
+        by = Actor.of(request)
+        Settings.change(by.user, by=by, **_changes(json_object(request._request.body)))
         return Response(None)
 
 

@@ -7,7 +7,7 @@ def _allow(actions: str, *resources: str) -> dict[str, Any]:
     return {"effect": "Allow", "actions": sorted(actions.split()), "resources": list(resources)}
 
 
-ROLES = [
+ROLES: list[dict[str, Any]] = [
     {
         "name": "osmo-admin",
         "description": "Administrators: everything.",

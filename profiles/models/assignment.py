@@ -1,4 +1,4 @@
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from django.conf import settings
 from django.core.exceptions import ValidationError
@@ -12,12 +12,15 @@ from profiles.models.role import Role
 from profiles.names import clean_text
 from profiles.rules import DEFAULT_ROLE
 
+if TYPE_CHECKING:
+    from profiles.models.user import User
 
-class RoleAssignmentQuerySet(AuditedQuerySet):
+
+class RoleAssignmentQuerySet(AuditedQuerySet["RoleAssignment"]):
     def effective(self) -> Self:
         return self.filter(removed_at=None, role__deleted_at=None)
 
-    def give(self, user: models.Model, role_name: str, *, by: Actor) -> "RoleAssignment":
+    def give(self, user: "User", role_name: str, *, by: Actor) -> "RoleAssignment":
         """The effective assignment, made if there is none. User.assign_role is the way in."""
         role = Role.objects.existing().filter(name=role_name).first()
         if role is None:
@@ -33,7 +36,7 @@ class RoleAssignmentQuerySet(AuditedQuerySet):
         user.__dict__.pop("held_role_names", None)
         return assignment
 
-    def take(self, user: models.Model, role_name: str, *, by: Actor, reason: str) -> None:
+    def take(self, user: "User", role_name: str, *, by: Actor, reason: str) -> None:
         """Ends the effective assignment, if there is one. User.remove_role is the way in."""
         taken = (
             RoleAssignment.objects.effective()

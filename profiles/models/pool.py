@@ -11,7 +11,7 @@ from profiles import names
 from profiles.rules import require_administrator, require_reason
 
 
-class PoolQuerySet(AuditedQuerySet):
+class PoolQuerySet(AuditedQuerySet["Pool"]):
     def existing(self) -> Self:
         return self.filter(deleted_at=None)
 

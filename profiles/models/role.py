@@ -22,7 +22,7 @@ from profiles.rules import NEVER_WITH_POOL_ACCESS, require_administrator, requir
 from profiles.signals import maximum_lifetime_changed
 
 
-class RoleQuerySet(AuditedQuerySet):
+class RoleQuerySet(AuditedQuerySet["Role"]):
     def existing(self) -> Self:
         return self.filter(deleted_at=None)
 
@@ -86,7 +86,9 @@ class Role(AuditedModel):
         self.grants_pools = grants_pool_access(parsed)
         self.is_plain = is_plain(parsed)
         if self.grants_pools and self.name in NEVER_WITH_POOL_ACCESS:
-            message = f"{self.name} must not give pool access: every person holds it. Make a role of its own for the pool."
+            message = (
+                f"{self.name} must not give pool access: every person holds it. Make a role of its own for the pool."
+            )
             raise ValidationError({"policies": message}, code="pool_access")
 
     # Ways in.
@@ -128,4 +130,3 @@ class Role(AuditedModel):
             self.deleted_at = timezone.now()
             self.save(update_fields=["deleted_at"])
             record("role.deleted", by, self, reason=require_reason(reason))
-

@@ -25,7 +25,7 @@ class Kind(models.TextChoices):
     SERVICE = "service", "service account"
 
 
-class UserQuerySet(AuditedQuerySet):
+class UserQuerySet(AuditedQuerySet["User"]):
     def existing(self) -> Self:
         return self.filter(deleted_at=None)
 
@@ -57,7 +57,8 @@ class UserQuerySet(AuditedQuerySet):
 
 class UserManager(BaseUserManager.from_queryset(UserQuerySet)):  # type: ignore[misc]
     def get_by_natural_key(self, username: str | None) -> "User":
-        return self.people().named(username or "").get()
+        user: User = self.people().named(username or "").get()
+        return user
 
 
 class User(AuditedModel, AbstractBaseUser, PermissionsMixin):
@@ -67,8 +68,8 @@ class User(AuditedModel, AbstractBaseUser, PermissionsMixin):
     """
 
     is_superuser = None  # type: ignore[assignment]  # replaced below: power comes from roles alone
-    user_permissions = None  # type: ignore[assignment]
-    last_login = None  # type: ignore[assignment]  # Django would write it past the audit trail
+    user_permissions = None
+    last_login = None  # Django would write it past the audit trail
 
     username = models.CharField("user id", max_length=names.MAX_LENGTH, validators=[names.user_id])
     kind = models.CharField(max_length=16, choices=Kind.choices, default=Kind.PERSON)
@@ -97,7 +98,7 @@ class User(AuditedModel, AbstractBaseUser, PermissionsMixin):
                 Lower("username"), condition=Q(deleted_at=None), name="user_id_unique_ignoring_case"
             ),
             models.CheckConstraint(
-                condition=Q(kind=Kind.PERSON) | Q(password__startswith="!"),
+                condition=Q(kind=Kind.PERSON) | Q(password__startswith="!"),  # noqa: S106
                 name="service_account_has_no_password",
             ),
             models.CheckConstraint(
@@ -125,9 +126,7 @@ class User(AuditedModel, AbstractBaseUser, PermissionsMixin):
         return frozenset(self.groups.values_list("name", flat=True))
 
     def held_roles(self) -> models.QuerySet[Role]:
-        return Role.objects.existing().filter(
-            assignments__in=self.assignments.effective()  # type: ignore[attr-defined]
-        )
+        return Role.objects.existing().filter(assignments__in=self.assignments.effective())
 
     @property
     def is_service_account(self) -> bool:
@@ -139,7 +138,7 @@ class User(AuditedModel, AbstractBaseUser, PermissionsMixin):
 
     @property
     def is_staff(self) -> bool:
-        """Whether the console opens for this person. It follows from role and groups; there is no flag to keep in step."""
+        """Whether the console opens for this person. It follows from role and groups, not from a flag of its own."""
         if self.is_service_account or not self.is_active:
             return False
         return self.is_administrator or bool(self.group_names & {OPERATORS, AUDITORS})
@@ -213,7 +212,7 @@ class User(AuditedModel, AbstractBaseUser, PermissionsMixin):
         require_administrator(by, "assign roles")
         with audited():
             User.objects.select_for_update().get(pk=self.pk)  # one assignment at a time
-            return self.assignments.give(self, role, by=by)  # type: ignore[attr-defined]
+            return self.assignments.give(self, role, by=by)
 
     def remove_role(self, role: str, *, by: Actor, reason: str = "") -> None:
         """Takes the role from the user and thereby, at once, from all of the user's tokens."""
@@ -221,7 +220,7 @@ class User(AuditedModel, AbstractBaseUser, PermissionsMixin):
         with audited():
             if role == ADMINISTRATOR_ROLE:
                 self._refuse_if_last_administrator()
-            self.assignments.take(self, role, by=by, reason=reason)  # type: ignore[attr-defined]
+            self.assignments.take(self, role, by=by, reason=reason)
 
     def deactivate(self, *, by: Actor, reason: str) -> None:
         """No sign-in any more; live tokens are suspended in the same transaction. Reactivating resumes none."""

@@ -91,9 +91,7 @@ def decide_request(method: str, target: str, *, allow: Roles, deny: Roles) -> De
     """Whether a request is allowed: its method, and its target as sent (percent-encoded, query ignored)."""
     path = _path(target)
     if path is None:
-        return Decision(
-            False, "The path has dot segments or control characters, or does not begin with a slash."
-        )
+        return Decision(False, "The path has dot segments or control characters, or does not begin with a slash.")
     asked = _any([_about_route(method, path), _about_path(method, path), _about_every_pool(path)])
     return _answer(filter(asked, _statements(allow, deny)))
 
@@ -142,9 +140,7 @@ def _statements(allow: Roles, deny: Roles) -> list[Statement]:
     """The denies of all roles, then the allows of those in `allow`."""
     allowing = [said for role in allow for said in statements(role.policies, role.role)]
     denying = [said for role in deny for said in statements(role.policies, role.role)]
-    return [said for said in denying + allowing if said.denies] + [
-        said for said in allowing if not said.denies
-    ]
+    return [said for said in denying + allowing if said.denies] + [said for said in allowing if not said.denies]
 
 
 def _answer(relevant: Iterable[Statement]) -> Decision:

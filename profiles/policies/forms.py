@@ -135,36 +135,26 @@ def _http_object(item: dict[object, object], where: str) -> HttpAction:
 
 def _http(path: str, method: str, where: str) -> HttpAction:
     if method.capitalize() not in METHODS:
-        raise PolicyError(
-            f"{where}: the method {_shown(method)} is not known. Write one of {', '.join(METHODS)}."
-        )
+        raise PolicyError(f"{where}: the method {_shown(method)} is not known. Write one of {', '.join(METHODS)}.")
     denies, path = path.startswith("!"), path.removeprefix("!")
     if not path.startswith(("/", "*")):
-        raise PolicyError(
-            f'{where}: the path {_shown(path)} matches nothing. Begin it with "/", "!/" or "*".'
-        )
+        raise PolicyError(f'{where}: the path {_shown(path)} matches nothing. Begin it with "/", "!/" or "*".')
     return HttpAction(path, method.capitalize(), denies)
 
 
 def _resource(item: object, where: str) -> str:
     text = _text(item, f"{where}: a resource")
     if "/" not in text and "*" not in text:
-        raise PolicyError(
-            f'{where}: the resource {_shown(text)} has no type. Write "type/name", for example "pool/x".'
-        )
+        raise PolicyError(f'{where}: the resource {_shown(text)} has no type. Write "type/name", for example "pool/x".')
     return text
 
 
 def _object(item: object, keys: set[str], where: str) -> dict[object, object]:
     if not isinstance(item, dict):
-        raise PolicyError(
-            f"{where} is {_shown(item)}. Write an object with the keys {', '.join(sorted(keys))}."
-        )
+        raise PolicyError(f"{where} is {_shown(item)}. Write an object with the keys {', '.join(sorted(keys))}.")
     for key in item:
         if key not in keys:
-            raise PolicyError(
-                f"{where} has the unknown key {_shown(key)}. Known are {', '.join(sorted(keys))}."
-            )
+            raise PolicyError(f"{where} has the unknown key {_shown(key)}. Known are {', '.join(sorted(keys))}.")
     return item
 
 

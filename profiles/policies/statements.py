@@ -133,15 +133,12 @@ def _reaches_pools(said: Statement) -> bool:
 
 def is_plain(policies: tuple[Policy, ...]) -> bool:
     """Whether an operator may grant a role with these policies: no pool access and nothing privileged."""
-    return not grants_pool_access(policies) and not any(
-        _is_privileged(said.action) for said in allows(policies)
-    )
+    return not grants_pool_access(policies) and not any(_is_privileged(said.action) for said in allows(policies))
 
 
 def _is_privileged(action: Action) -> bool:
     if isinstance(action, SemanticAction):
         return action.verb != PRIVILEGED_KINDS.get(action.kind, action.verb)
     return any(
-        action.method != harmless and globs.overlap(action.path, path)
-        for path, harmless in PRIVILEGED_PATHS.items()
+        action.method != harmless and globs.overlap(action.path, path) for path, harmless in PRIVILEGED_PATHS.items()
     )

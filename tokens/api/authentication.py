@@ -9,7 +9,7 @@ from rest_framework import authentication
 from rest_framework.exceptions import AuthenticationFailed
 from rest_framework.request import Request
 
-from osmo_portal.events.actor import Actor, Door
+from osmo_portal.events.actor import Actor, Door, facts
 from profiles.models import User
 from tokens import jwt, standing
 from tokens.models import AccessToken
@@ -32,8 +32,7 @@ class JwtAuthentication(authentication.BaseAuthentication):
             user=now.owner,
             roles=frozenset(now.roles),
             token=token,
-            address=request._request.address,
-            request_id=request._request.id,
+            **facts(request._request),
         )
         return now.owner, actor
 

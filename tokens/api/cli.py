@@ -13,6 +13,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from osmo_portal.api import WireView, json_object
+from osmo_portal.events.actor import Actor, facts
 from osmo_portal.middleware import problem
 from osmo_portal.problems import Unprocessable
 from profiles.models import Kind
@@ -44,7 +45,7 @@ def exchange_secret(request: HttpRequest) -> JsonResponse:
         return problem(422, str(error))
     agent = request.META.get("HTTP_USER_AGENT", "")
     try:
-        token, expires = exchange.exchange(secret, address=request.address, agent=agent, request_id=request.id)
+        token, expires = exchange.exchange(secret, agent=agent, **facts(request))
     except exchange.Refused as refusal:
         return problem(400, str(refusal))
     return JsonResponse({"token": token, "expires_at": expires, "error": None})
@@ -89,16 +90,14 @@ class OwnTokens(WireView):
     def get(self, request: Request) -> Response:
         if "access_token" in request.GET:
             return Response(self._token_of_secret(request))
-        return Response(_listed(AccessToken.objects.owned_by(request.user)))
+        return Response(_listed(AccessToken.objects.owned_by(Actor.of(request).user)))
 
     @sensitive_variables()
     def _token_of_secret(self, request: Request) -> dict[str, Any]:
         if not settings.EXCHANGE_BY_QUERY:
             raise Unprocessable(BY_QUERY_IS_OFF)
         try:
-            standing = exchange.proven(
-                request.GET["access_token"][:MAX_SECRET], address=request._request.address, request_id=request._request.id
-            )
+            standing = exchange.proven(request.GET["access_token"][:MAX_SECRET], **facts(request._request))
         except exchange.Refused as refusal:
             raise ValidationError(str(refusal)) from None
         return _element(AccessToken.objects.with_state().get(pk=standing.token_id))
@@ -106,20 +105,21 @@ class OwnTokens(WireView):
 
 class UserTokens(WireView):
     def get(self, request: Request) -> Response:
-        return Response(_listed(AccessToken.objects.owned_by(request.user)))
+        return Response(_listed(AccessToken.objects.owned_by(Actor.of(request).user)))
 
 
 class UserToken(WireView):
     permission_classes = [IsAuthenticated, ServiceAccountsIssueNothing]
 
     def post(self, request: Request, name: str) -> Response:
-        if request.user.is_service_account:
+        by = Actor.of(request)
+        if by.user.is_service_account:
             raise ValidationError("A service account has no user tokens. Create a service token instead.")
-        token = AccessToken.issue(by=request.auth, owner=request.user, name=name, **_asked_for(request))
+        token = AccessToken.issue(by=by, owner=by.user, name=name, **_asked_for(request))
         return Response(token.plaintext)
 
     def delete(self, request: Request, name: str) -> Response:
-        mine = AccessToken.objects.owned_by(request.user).listed().filter(name=name)
+        mine = AccessToken.objects.owned_by(Actor.of(request).user).listed().filter(name=name)
         return _delete(mine, request, f"User access token {name} does not exist.")
 
 
@@ -136,7 +136,7 @@ class ServiceToken(WireView):
     permission_classes = [IsAuthenticated, OnlyAdministratorsHandleServiceTokens]
 
     def post(self, request: Request, name: str) -> Response:
-        token = AccessToken.issue_with_account(by=request.auth, name=name, **_asked_for(request))
+        token = AccessToken.issue_with_account(by=Actor.of(request), name=name, **_asked_for(request))
         return Response(token.plaintext)
 
     def delete(self, request: Request, name: str) -> Response:
@@ -157,8 +157,8 @@ def _asked_for(request: Request) -> dict[str, Any]:
 
 def _delete(tokens: AccessTokenQuerySet, request: Request, missing: str) -> Response:
     """One answer for what is foreign and what is not there."""
-    token = tokens.filter(pk__in=rules.endable_tokens(request.auth)).first()
+    token = tokens.filter(pk__in=rules.endable_tokens(Actor.of(request))).first()
     if token is None:
         raise ValidationError(missing)
-    token.revoke(by=request.auth, reason="Deleted with the osmo command line.")
+    token.revoke(by=Actor.of(request), reason="Deleted with the osmo command line.")
     return Response(None)

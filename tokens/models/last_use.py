@@ -1,4 +1,5 @@
 from datetime import datetime, timedelta
+from typing import Any
 
 from django.db import OperationalError, connection, models
 
@@ -38,7 +39,7 @@ def note(token_id: int, *, at: datetime, ip: str | None, agent: str) -> None:
         _note_on_sqlite(values)
 
 
-def _note_on_sqlite(values: list) -> None:
+def _note_on_sqlite(values: list[Any]) -> None:
     connection.ensure_connection()
     raw = connection.connection
     (patience,) = raw.execute("PRAGMA busy_timeout").fetchone()

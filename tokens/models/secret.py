@@ -8,11 +8,9 @@ from django.utils import timezone
 from osmo_portal.events.trail import AuditedModel, AuditedQuerySet
 
 
-class SecretQuerySet(AuditedQuerySet):
+class SecretQuerySet(AuditedQuerySet["Secret"]):
     def live(self, at: datetime | None = None) -> Self:
-        return self.filter(slot__isnull=False).filter(
-            Q(retires_at=None) | Q(retires_at__gt=at or timezone.now())
-        )
+        return self.filter(slot__isnull=False).filter(Q(retires_at=None) | Q(retires_at__gt=at or timezone.now()))
 
 
 class Secret(AuditedModel):

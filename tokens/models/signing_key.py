@@ -19,7 +19,7 @@ ALGORITHM = "ES256"
 OVERLAP = timedelta(hours=1)
 
 
-class SigningKeyQuerySet(AuditedQuerySet):
+class SigningKeyQuerySet(AuditedQuerySet["SigningKey"]):
     def published(self, at: datetime | None = None) -> Self:
         """Keys whose signatures count: next, current and retiring."""
         return self.filter(Q(retired_at=None) | Q(retired_at__gt=at or timezone.now()))

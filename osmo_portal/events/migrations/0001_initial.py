@@ -5,52 +5,65 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     initial = True
 
-    dependencies = [
-    ]
+    dependencies = []
 
     operations = [
         migrations.CreateModel(
-            name='Event',
+            name="Event",
             fields=[
-                ('id', models.PositiveBigIntegerField(primary_key=True, serialize=False, verbose_name='number')),
-                ('at', models.DateTimeField()),
-                ('actor', models.CharField(max_length=254)),
-                ('actor_id', models.BigIntegerField(null=True)),
-                ('token_id', models.BigIntegerField(null=True, verbose_name='signed in by token')),
-                ('via', models.CharField(choices=[('admin', 'Admin'), ('rest', 'Rest'), ('cli', 'Cli'), ('command', 'Command')], max_length=16)),
-                ('request_id', models.CharField(blank=True, max_length=64)),
-                ('ip', models.GenericIPAddressField(null=True, verbose_name='address')),
-                ('action', models.CharField(max_length=64)),
-                ('object_type', models.CharField(max_length=32)),
-                ('object_id', models.BigIntegerField(null=True)),
-                ('object_label', models.CharField(max_length=600)),
-                ('reason', models.TextField(blank=True)),
-                ('changes', models.JSONField(default=dict)),
-                ('lines_digest', models.CharField(blank=True, max_length=64)),
-                ('previous_hash', models.CharField(max_length=64)),
-                ('hash', models.CharField(max_length=64, unique=True)),
+                ("id", models.PositiveBigIntegerField(primary_key=True, serialize=False, verbose_name="number")),
+                ("at", models.DateTimeField()),
+                ("actor", models.CharField(max_length=254)),
+                ("actor_id", models.BigIntegerField(null=True)),
+                ("token_id", models.BigIntegerField(null=True, verbose_name="signed in by token")),
+                (
+                    "via",
+                    models.CharField(
+                        choices=[("admin", "Admin"), ("rest", "Rest"), ("cli", "Cli"), ("command", "Command")],
+                        max_length=16,
+                    ),
+                ),
+                ("request_id", models.CharField(blank=True, max_length=64)),
+                ("ip", models.GenericIPAddressField(null=True, verbose_name="address")),
+                ("action", models.CharField(max_length=64)),
+                ("object_type", models.CharField(max_length=32)),
+                ("object_id", models.BigIntegerField(null=True)),
+                ("object_label", models.CharField(max_length=600)),
+                ("reason", models.TextField(blank=True)),
+                ("changes", models.JSONField(default=dict)),
+                ("lines_digest", models.CharField(blank=True, max_length=64)),
+                ("previous_hash", models.CharField(max_length=64)),
+                ("hash", models.CharField(max_length=64, unique=True)),
             ],
             options={
-                'ordering': ['-id'],
-                'indexes': [models.Index(fields=['object_type', 'object_id', '-id'], name='event_object'), models.Index(fields=['action', '-id'], name='event_action'), models.Index(fields=['actor_id', '-id'], name='event_actor')],
+                "ordering": ["-id"],
+                "indexes": [
+                    models.Index(fields=["object_type", "object_id", "-id"], name="event_object"),
+                    models.Index(fields=["action", "-id"], name="event_action"),
+                    models.Index(fields=["actor_id", "-id"], name="event_actor"),
+                ],
             },
         ),
         migrations.CreateModel(
-            name='EventLine',
+            name="EventLine",
             fields=[
-                ('id', models.BigAutoField(primary_key=True, serialize=False)),
-                ('object_id', models.BigIntegerField()),
-                ('object_label', models.CharField(max_length=600)),
-                ('before', models.CharField(blank=True, max_length=64)),
-                ('after', models.CharField(blank=True, max_length=64)),
-                ('event', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='lines', to='events.event')),
+                ("id", models.BigAutoField(primary_key=True, serialize=False)),
+                ("object_id", models.BigIntegerField()),
+                ("object_label", models.CharField(max_length=600)),
+                ("before", models.CharField(blank=True, max_length=64)),
+                ("after", models.CharField(blank=True, max_length=64)),
+                (
+                    "event",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT, related_name="lines", to="events.event"
+                    ),
+                ),
             ],
             options={
-                'ordering': ['id'],
-                'indexes': [models.Index(fields=['object_id', '-id'], name='eventline_object')],
+                "ordering": ["id"],
+                "indexes": [models.Index(fields=["object_id", "-id"], name="eventline_object")],
             },
         ),
     ]
