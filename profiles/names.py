@@ -1,7 +1,7 @@
 """How users, tokens, pools and roles may be called, as the released clients and servers have it, and bounded."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 from django.core.exceptions import ValidationError
@@ -50,6 +50,12 @@ def clean_text(value: str, *, field: str, limit: int = MAX_TEXT) -> str:
     if any(not c.isprintable() and c not in "\n\t\r" for c in text):
         raise ValidationError({field: "Remove the control characters."})
     return text
+
+
+def only(fields: Iterable[str], *changeable: str) -> None:
+    """Raises TypeError where a caller wants to change what is not changed that way."""
+    if unknown := set(fields) - set(changeable):
+        raise TypeError(f"not changed this way: {', '.join(sorted(unknown))}")
 
 
 @contextmanager

@@ -10,6 +10,17 @@ from osmo_portal.events.trail import AuditedModel, AuditedQuerySet, audited, rec
 from profiles import names
 from profiles.rules import require_administrator, require_reason
 
+CHANGEABLE = (
+    "description",
+    "backend",
+    "maintenance",
+    "online",
+    "quota_used",
+    "quota_limit",
+    "total_usage",
+    "total_capacity",
+)
+
 
 class PoolQuerySet(AuditedQuerySet["Pool"]):
     def existing(self) -> Self:
@@ -53,6 +64,7 @@ class Pool(AuditedModel):
     @classmethod
     def create(cls, *, by: Actor, name: str, **fields: Any) -> "Pool":
         require_administrator(by, "create pools")
+        names.only(fields, *CHANGEABLE)
         pool = cls(name=name, **fields)
         exists = {"name": f"Pool {name[:100]} already exists."}
         if Pool.objects.existing().filter(name=name).exists():
@@ -65,6 +77,7 @@ class Pool(AuditedModel):
 
     def change(self, *, by: Actor, **fields: Any) -> None:
         require_administrator(by, "change pools")
+        names.only(fields, *CHANGEABLE)
         with audited():
             before = Pool.objects.select_for_update().get(pk=self.pk)
             for name, value in fields.items():

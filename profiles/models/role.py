@@ -94,9 +94,17 @@ class Role(AuditedModel):
     # Ways in.
 
     @classmethod
-    def create(cls, *, by: Actor, name: str, **fields: Any) -> "Role":
+    def create(
+        cls,
+        *,
+        by: Actor,
+        name: str,
+        description: str = "",
+        policies: Any = (),
+        max_token_days: int | None = None,
+    ) -> "Role":
         require_administrator(by, "create roles")
-        role = cls(name=name, **fields)
+        role = cls(name=name, description=description, policies=policies or [], max_token_days=max_token_days)
         exists = {"name": f"Role {name[:100]} already exists."}
         if Role.objects.existing().filter(name=name).exists():
             raise ValidationError(exists, code="conflict")
@@ -109,6 +117,7 @@ class Role(AuditedModel):
     def change(self, *, by: Actor, **fields: Any) -> None:
         """Changes description, policies or max_token_days. Tokens feel it at their next use."""
         require_administrator(by, "change roles")
+        names.only(fields, "description", "policies", "max_token_days")
         if self.immutable:
             raise ValidationError(f"{self.name} cannot be changed: the portal stands on it.", code="immutable")
         with audited():

@@ -260,6 +260,7 @@ class User(AuditedModel, AbstractBaseUser, PermissionsMixin):
     def describe(self, *, by: Actor, **texts: str) -> None:
         """Changes display_name, email or purpose."""
         require_administrator(by, "change users")
+        names.only(texts, "display_name", "email", "purpose")
         before = {name: getattr(self, name) for name in texts}
         for name, text in texts.items():
             setattr(self, name, names.clean_text(text, field=name))
