@@ -42,7 +42,8 @@ def pytest_report_header() -> str:
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Add what ran on which database to the file that `make test` prints at its end."""
-    if path := os.environ.get("TEST_SUMMARY"):
+    path = os.environ.get("TEST_SUMMARY")
+    if path and "PYTEST_XDIST_WORKER" not in os.environ:
         counts = {kind: len(terminalreporter.stats.get(kind, [])) for kind in databases.OUTCOMES}
         story = ", ".join(f"{count} {kind}" for kind, count in counts.items() if count) or "no tests"
         with Path(path).open("a") as summary:

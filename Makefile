@@ -1,0 +1,109 @@
+# `make` lists the targets. Each sets up what it needs; none needs anything but Python and make.
+
+PYTHON ?= python3
+VENV ?= .venv
+PORT ?= 8000
+WORKERS ?= 2
+CHROMIUM ?= $(shell command -v chromium || command -v chromium-browser || command -v google-chrome)
+
+PY = $(VENV)/bin/python
+PIP = $(PY) -m pip install --quiet --disable-pip-version-check
+UV = $(PY) -m uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --python-version 3.11 \
+	--custom-compile-command "make lock"
+
+# What is installed: what the portal runs on, the command line, what tests and checks need.
+BASE = $(VENV)/.base
+CLI = $(VENV)/.cli
+DEV = $(VENV)/.dev
+CLI_FILES = $(shell find cli -name '*.py' -o -name pyproject.toml 2>/dev/null)
+
+# `make test COVERAGE=1` measures as well and leaves one .coverage.* file for each run.
+SUMMARY = var/tests.txt
+PYTEST = $(PY) -m pytest $(if $(COVERAGE),--cov --cov-report=)
+measured = $(if $(COVERAGE),COVERAGE_FILE=.coverage.$(1)) TEST_SUMMARY=$(SUMMARY)
+
+.PHONY: help run test check format demo lock $(VENV)
+.DEFAULT_GOAL := help
+
+help:
+	@echo 'make run      serve the portal on http://127.0.0.1:8000 (PORT=8080 for another port)'
+	@echo 'make test     run all tests, on SQLite and on PostgreSQL'
+	@echo 'make check    linters, types, layers, migrations, deployment checks'
+	@echo 'make format   format the code and the templates'
+	@echo 'make demo     play the session of the documentation against a portal of its own'
+	@echo 'make lock     write requirements.txt and requirements-dev.txt anew (UPGRADE=1 for newer versions)'
+	@echo
+	@echo 'PYTHON=python3.12 VENV=.venv312 chooses another Python.'
+
+run: export PORT := $(PORT)
+run: $(CLI)
+	@mkdir -p -m 700 var
+	@$(PY) manage.py write_env
+	@$(PY) manage.py migrate --verbosity 0
+	@$(PY) manage.py collectstatic --noinput --verbosity 0
+	@$(PY) manage.py bootstrap
+	@exec $(VENV)/bin/gunicorn -c osmo_portal/gunicorn.conf.py osmo_portal.wsgi
+
+test: $(CLI) $(DEV)
+	@mkdir -p -m 700 var && rm -f $(SUMMARY) .coverage.*; failed=0; \
+	$(call measured,sqlite) TEST_DATABASE=sqlite $(PYTEST) -n $(WORKERS) || failed=1; \
+	$(call measured,postgresql) TEST_DATABASE=postgresql $(PYTEST) -n $(WORKERS) || failed=1; \
+	if [ -n "$(CHROMIUM)" ]; then \
+		$(call measured,browser) TEST_TITLE="In Chromium on " TEST_DATABASE=sqlite CHROMIUM="$(CHROMIUM)" \
+			$(PYTEST) tests/browser || failed=1; \
+	else \
+		echo "In Chromium: not run, there is none (install one, or CHROMIUM=/path/to/it)" >> $(SUMMARY); \
+	fi; \
+	echo; cat $(SUMMARY); exit $$failed
+
+# As in production, with keys of the moment: nothing of a developer's own .env plays a part.
+check: export SECRET_KEY = $(call random,48)
+check: export KEY_ENCRYPTION_KEYS = $(call random,32)
+check: export PORTAL_URL = https://portal.example
+check: export DATABASE_URL = sqlite://:memory:
+check: export DEBUG = false
+check: $(CLI) $(DEV)
+	$(VENV)/bin/ruff check --quiet
+	$(VENV)/bin/ruff format --check --quiet
+	$(VENV)/bin/djlint templates --check --lint --quiet
+	$(VENV)/bin/lint-imports
+	$(PY) manage.py makemigrations --check
+	$(PY) manage.py check --deploy --fail-level WARNING
+	$(VENV)/bin/mypy
+
+random = $(shell $(PYTHON) -c 'import base64, secrets; print(base64.urlsafe_b64encode(secrets.token_bytes($(1))).decode())')
+
+format: $(DEV)
+	$(VENV)/bin/ruff check --fix-only --quiet
+	$(VENV)/bin/ruff format
+	$(VENV)/bin/djlint templates --reformat --quiet
+
+demo: $(CLI)
+	@$(PY) -m tests.demo
+
+lock: $(DEV)
+	$(UV) $(if $(UPGRADE),--upgrade) requirements.in -o requirements.txt
+	$(UV) $(if $(UPGRADE),--upgrade) requirements-dev.in -o requirements-dev.txt
+
+$(VENV): $(CLI) $(DEV)
+
+$(PY):
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' || \
+		{ echo 'The portal needs Python 3.11, 3.12 or 3.13; $(PYTHON) is another. Try make PYTHON=python3.12' >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' || \
+		{ echo '$(PYTHON) cannot make virtual environments (Debian: apt-get install python3-venv).' >&2; exit 1; }
+	@$(PYTHON) -m venv $(VENV)
+
+$(BASE): requirements.txt | $(PY)
+	@echo 'Installing what the portal runs on'
+	@$(PIP) --require-hashes -r requirements.txt
+	@touch $@
+
+$(CLI): $(BASE) $(CLI_FILES)
+	@$(PIP) --no-deps --no-build-isolation --force-reinstall ./cli
+	@touch $@
+
+$(DEV): requirements-dev.txt $(BASE)
+	@echo 'Installing what tests and checks need'
+	@$(PIP) --require-hashes -r requirements-dev.txt
+	@touch $@
