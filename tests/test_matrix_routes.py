@@ -1,0 +1,170 @@
+"""Walks the URLconf: every route, with every credential that must not work (S17), and for every stranger."""
+
+import re
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.test import Client
+from django.urls import URLPattern, URLResolver, get_resolver
+
+from osmo_portal.events.models import Event
+from tests.cast import PLAIN_ROLE, Cast
+from tests.wire import Wire
+from tokens import exchange, jwt
+from tokens.models import AccessToken, SigningKey
+
+pytestmark = pytest.mark.django_db
+
+# Whoever comes is answered here; each is looked at by tests of its own.
+PUBLIC = {
+    "/",
+    "/health",
+    "/api/version",
+    "/client/version",
+    "/api/auth/login",
+    "/api/auth/keys",
+    "/api/auth/jwt/access_token",
+    "/admin/login/",
+    "/admin/logout/",
+    "/admin/jsi18n/",
+}
+METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE"]
+
+
+def routes(patterns: list[Any] | None = None, prefix: str = "/") -> Iterator[str]:
+    """Every address of the URLconf, with something plausible where a name or number goes."""
+    for pattern in get_resolver().url_patterns if patterns is None else patterns:
+        here = prefix + plausible(str(pattern.pattern))
+        if isinstance(pattern, URLResolver):
+            yield from routes(pattern.url_patterns, here)
+        elif isinstance(pattern, URLPattern):
+            yield here
+
+
+def plausible(pattern: str) -> str:
+    pattern = re.sub(r"<int:[^>]+>", "1", pattern)
+    pattern = re.sub(r"<[^>]*:?[^>]+>", "my-token", pattern.replace("(?P<url>.*)$", "nowhere"))
+    pattern = re.sub(r"\(\?P<\w+>[^)]*\)", "auth", re.sub(r"\(\?Pmy-token[^)]*\)", "auth", pattern))
+    return pattern.replace("^", "").replace("$", "").replace("\\Z", "").replace("\\.", ".")
+
+
+GUARDED = sorted({route for route in routes() if route not in PUBLIC})
+API = [route for route in GUARDED if not route.startswith("/admin/")]
+ADMIN = [route for route in GUARDED if route.startswith("/admin/")]
+
+
+def test_the_walk_finds_the_routes():
+    assert {"/api/profile/settings", "/api/auth/access_token/user/my-token", "/api/v1/tokens/1/rotate"} <= set(API)
+    assert {"/admin/", "/admin/tokens/accesstoken/"} <= set(ADMIN)
+    assert len(API) > 20
+    assert len(ADMIN) > 20
+
+
+def expired(cast: Cast, token: AccessToken) -> None:
+    AccessToken.objects.filter(pk=token.pk).expire(by=cast.by("grace"), reason="S17")
+
+
+def role_lost(cast: Cast, token: AccessToken) -> None:
+    cast.robot.remove_role(PLAIN_ROLE, by=cast.by("grace"))
+
+
+def rotated(cast: Cast, token: AccessToken) -> None:
+    token.rotate(by=cast.by("grace"), grace=timedelta(0))
+
+
+ENDS: dict[str, Callable[[Cast, AccessToken], Any]] = {
+    "expired": expired,
+    "revoked": lambda cast, token: token.revoke(by=cast.by("grace"), reason="S17"),
+    "suspended": lambda cast, token: token.suspend(by=cast.by("grace"), reason="S17"),
+    "owner inactive": lambda cast, token: cast.robot.deactivate(by=cast.by("grace"), reason="S17"),
+    "owner deleted": lambda cast, token: cast.robot.mark_deleted(by=cast.by("grace"), reason="S17"),
+    "role lost": role_lost,
+    "secret retired": rotated,
+    "signing key void": lambda cast, token: SigningKey.rotate(by=cast.by("grace"), void=True),
+}
+
+
+@pytest.mark.parametrize("end", ENDS)
+def test_no_api_route_opens_for_a_jwt_whose_token_has_ended(cast: Cast, end):
+    token = cast.service_token(roles=[PLAIN_ROLE])
+    wire = Wire(token.plaintext)
+    assert wire.get("/api/profile/settings").status_code == 200
+
+    ENDS[end](cast, token)
+    before = Event.objects.count()
+
+    for route in API:
+        for method in METHODS:
+            assert wire.call(method, route).status_code == 401, (method, route)
+    assert Event.objects.count() == before
+
+
+@pytest.mark.parametrize("credential", ["", "nonsense", "a.b.c", "Basic Zm9vOmJhcg==", "the secret itself"])
+def test_no_api_route_opens_for_a_stranger(cast: Cast, credential):
+    secret = str(cast.service_token().plaintext)
+    value = secret if credential == "the secret itself" else credential
+    before = Event.objects.count()
+
+    for route in API:
+        for method in METHODS:
+            for headers in ({"x-osmo-auth": value}, {"authorization": f"Bearer {value}"}, {"cookie": f"IdToken={value}"}):
+                answer = Client().generic(method, route, b"{}", content_type="application/json", headers=headers)
+                assert answer.status_code == 401, (method, route, headers)
+                assert secret not in answer.content.decode()
+    assert Event.objects.count() == before
+
+
+def test_no_page_of_the_console_opens_for_a_jwt_and_none_makes_a_session(cast: Cast):
+    text, _ = exchange.exchange(cast.administrator_token().plaintext)
+    assert jwt.verify(text)
+    before = Event.objects.count()
+
+    for route in ADMIN:
+        for method in ("GET", "POST"):
+            for headers in ({"x-osmo-auth": text}, {"authorization": f"Bearer {text}"}):
+                client = Client()
+                answer = client.generic(method, route, headers=headers)
+                assert answer.status_code in {302, 403, 404, 405}, (method, route)
+                assert "sessionid" not in client.cookies
+    assert Event.objects.count() == before
+
+
+@pytest.mark.parametrize("who", ["mallory", "robot"])
+def test_no_page_of_the_console_opens_for_whoever_does_not_administer_it(cast: Cast, who):
+    client = Client()
+    client.force_login(getattr(cast, who))
+    before = Event.objects.count()
+
+    for route in ADMIN:
+        if "password_change" in route:
+            continue  # one's own password is anybody's business
+        for method in ("GET", "POST"):
+            answer = client.generic(method, route)
+            assert answer.status_code in {302, 403, 404, 405}, (method, route)
+    assert Event.objects.count() == before
+
+
+def test_an_auditor_changes_nothing_anywhere(cast: Cast):
+    client = Client()
+    client.force_login(cast.audrey)
+    before = Event.objects.count()
+
+    for route in GUARDED:
+        if "password_change" in route:
+            continue
+        for method in ("POST", "PUT", "PATCH", "DELETE"):
+            answer = client.generic(method, route, b"{}", content_type="application/json")
+            assert answer.status_code in {302, 401, 403, 404, 405}, (method, route)
+    assert Event.objects.count() == before
+
+
+def test_no_get_changes_anything_even_for_an_administrator(cast: Cast):
+    client = Client()
+    client.force_login(cast.grace)
+    before = Event.objects.count()
+
+    for route in GUARDED:
+        assert client.get(route).status_code < 500, route
+    assert Event.objects.count() == before
