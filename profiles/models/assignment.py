@@ -8,8 +8,8 @@ from django.utils import timezone
 
 from osmo_portal.events.actor import Actor
 from osmo_portal.events.trail import AuditedModel, AuditedQuerySet, record
+from profiles import names
 from profiles.models.role import Role
-from profiles.names import clean_text
 from profiles.rules import DEFAULT_ROLE
 
 if TYPE_CHECKING:
@@ -22,9 +22,10 @@ class RoleAssignmentQuerySet(AuditedQuerySet["RoleAssignment"]):
 
     def give(self, user: "User", role_name: str, *, by: Actor) -> "RoleAssignment":
         """The effective assignment, made if there is none. User.assign_role is the way in."""
-        role = Role.objects.existing().filter(name=role_name).first()
+        known = names.role_name.fits(role_name)
+        role = Role.objects.existing().filter(name=role_name).first() if known else None
         if role is None:
-            raise ValidationError({"roles": f"Role {role_name} does not exist."}, code="unknown_role")
+            raise ValidationError({"roles": f"Role {role_name[:100]} does not exist."}, code="unknown_role")
         if role.name == DEFAULT_ROLE:
             raise ValidationError({"roles": f"{DEFAULT_ROLE} counts for everybody and is assigned to nobody."})
         held = RoleAssignment.objects.effective().filter(user=user, role=role).first()
@@ -44,7 +45,7 @@ class RoleAssignmentQuerySet(AuditedQuerySet["RoleAssignment"]):
             .update(removed_at=timezone.now(), removed_by=by.user)
         )
         if taken:
-            record("role.removed", by, user, reason=clean_text(reason, field="reason"), role=role_name)
+            record("role.removed", by, user, reason=names.clean_text(reason, field="reason"), role=role_name)
         user.__dict__.pop("held_role_names", None)
 
 

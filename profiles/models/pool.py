@@ -59,6 +59,10 @@ class Pool(AuditedModel):
             return "MAINTENANCE"
         return "ONLINE" if self.online else "OFFLINE"
 
+    def clean(self) -> None:
+        self.description = names.clean_text(self.description, field="description")
+        self.backend = names.clean_text(self.backend, field="backend", limit=names.MAX_LENGTH)
+
     # Ways in.
 
     @classmethod
@@ -67,28 +71,39 @@ class Pool(AuditedModel):
         names.only(fields, *CHANGEABLE)
         pool = cls(name=name, **fields)
         exists = {"name": f"Pool {name[:100]} already exists."}
+        pool.full_clean(validate_constraints=False)
         if Pool.objects.existing().filter(name=name).exists():
             raise ValidationError(exists, code="conflict")
-        pool.full_clean()
         with names.taken(exists), audited():
             pool.save()
             record("pool.created", by, pool, **fields)
         return pool
 
     def change(self, *, by: Actor, **fields: Any) -> None:
+        """Changes anything but the name."""
         require_administrator(by, "change pools")
         names.only(fields, *CHANGEABLE)
         with audited():
-            before = Pool.objects.select_for_update().get(pk=self.pk)
+            pool = self._locked()
+            before = {name: getattr(pool, name) for name in fields}
             for name, value in fields.items():
-                setattr(self, name, value)
-            self.full_clean(validate_unique=False, validate_constraints=False)
-            self.save(update_fields=[*fields])
-            record("pool.changed", by, self, **{n: [getattr(before, n), getattr(self, n)] for n in fields})
+                setattr(pool, name, value)
+            pool.full_clean(validate_unique=False, validate_constraints=False)
+            pool.save(update_fields=[*fields])
+            record("pool.changed", by, pool, **{name: [before[name], getattr(pool, name)] for name in fields})
+        self.refresh_from_db()
 
     def mark_deleted(self, *, by: Actor, reason: str) -> None:
         require_administrator(by, "delete pools")
         with audited():
-            self.deleted_at = timezone.now()
-            self.save(update_fields=["deleted_at"])
-            record("pool.deleted", by, self, reason=require_reason(reason))
+            pool = self._locked()
+            pool.deleted_at = timezone.now()
+            pool.save(update_fields=["deleted_at"])
+            record("pool.deleted", by, pool, reason=require_reason(reason))
+        self.refresh_from_db()
+
+    def _locked(self) -> "Pool":
+        pool = Pool.objects.select_for_update().get(pk=self.pk)
+        if pool.deleted_at:
+            raise ValidationError(f"The pool {pool} was deleted.", code="conflict")
+        return pool

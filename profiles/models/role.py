@@ -78,6 +78,7 @@ class Role(AuditedModel):
 
     def clean(self) -> None:
         """Validates and normalises the policies and derives from them. Raises ValidationError in words."""
+        self.description = names.clean_text(self.description, field="description")
         try:
             self.policies = normalise(self.policies)
             parsed = parse(self.policies)
@@ -106,9 +107,9 @@ class Role(AuditedModel):
         require_administrator(by, "create roles")
         role = cls(name=name, description=description, policies=policies or [], max_token_days=max_token_days)
         exists = {"name": f"Role {name[:100]} already exists."}
+        role.full_clean(validate_constraints=False)
         if Role.objects.existing().filter(name=name).exists():
             raise ValidationError(exists, code="conflict")
-        role.full_clean()
         with names.taken(exists), audited():
             role.save()
             record("role.created", by, role, policies=role.policies, max_token_days=role.max_token_days)
@@ -118,24 +119,35 @@ class Role(AuditedModel):
         """Changes description, policies or max_token_days. Tokens feel it at their next use."""
         require_administrator(by, "change roles")
         names.only(fields, "description", "policies", "max_token_days")
-        if self.immutable:
-            raise ValidationError(f"{self.name} cannot be changed: the portal stands on it.", code="immutable")
         with audited():
-            before = Role.objects.select_for_update().get(pk=self.pk)
+            role = self._locked()
+            if role.immutable:
+                raise ValidationError(f"{role} cannot be changed: the portal stands on it.", code="immutable")
+            before = {name: getattr(role, name) for name in fields}
             for name, value in fields.items():
-                setattr(self, name, value)
-            self.full_clean(validate_unique=False, validate_constraints=False)
-            self.save(update_fields=[*fields, "grants_pools", "is_plain"])
-            record("role.changed", by, self, **{n: [getattr(before, n), getattr(self, n)] for n in fields})
+                setattr(role, name, value)
+            role.full_clean(validate_unique=False, validate_constraints=False)
+            role.save(update_fields=[*fields, "grants_pools", "is_plain"])
+            record("role.changed", by, role, **{name: [before[name], getattr(role, name)] for name in fields})
             if "max_token_days" in fields:
-                maximum_lifetime_changed.send(Role, role=self, by=by)
+                maximum_lifetime_changed.send(Role, role=role, by=by)
+        self.refresh_from_db()
 
     def mark_deleted(self, *, by: Actor, reason: str) -> None:
         """Ends the role and with it, at once, what it gave to users and tokens."""
         require_administrator(by, "delete roles")
-        if self.immutable or self.name in NEVER_WITH_POOL_ACCESS:
-            raise ValidationError(f"{self.name} cannot be deleted: the portal stands on it.", code="immutable")
         with audited():
-            self.deleted_at = timezone.now()
-            self.save(update_fields=["deleted_at"])
-            record("role.deleted", by, self, reason=require_reason(reason))
+            role = self._locked()
+            if role.immutable or role.name in NEVER_WITH_POOL_ACCESS:
+                raise ValidationError(f"{role} cannot be deleted: the portal stands on it.", code="immutable")
+            role.deleted_at = timezone.now()
+            role.save(update_fields=["deleted_at"])
+            record("role.deleted", by, role, reason=require_reason(reason))
+        self.refresh_from_db()
+
+    def _locked(self) -> "Role":
+        """This role as it is now, and not as the caller once loaded or altered it, until the transaction ends."""
+        role = Role.objects.select_for_update().get(pk=self.pk)
+        if role.deleted_at:
+            raise ValidationError(f"The role {role} was deleted.", code="conflict")
+        return role

@@ -6,6 +6,7 @@ from django.db import models
 
 from osmo_portal.events.actor import Actor
 from osmo_portal.events.trail import AuditedModel, AuditedQuerySet, audited, record
+from profiles import names
 from profiles.models.pool import Pool
 from profiles.names import MAX_LENGTH
 
@@ -37,6 +38,7 @@ class Settings(AuditedModel):
         """Changes what is given; None leaves a setting as it is, as the released servers have it."""
         if by.user != user and not by.is_administrator:
             raise PermissionDenied("Settings are changed by their user.")
+        names.only(fields, "email_notification", "slack_notification", "bucket", "pool")
         fields = {name: value for name, value in fields.items() if value is not None}
         cls._check(fields)
         with audited():
@@ -52,6 +54,10 @@ class Settings(AuditedModel):
         bucket, pool = fields.get("bucket"), fields.get("pool")
         if bucket is not None and bucket not in settings.BUCKETS:
             hint = 'Use the "osmo bucket list" CLI  to see all available buckets.'
-            raise ValidationError({"bucket": f"Bucket {bucket} does not exist. {hint}"})
-        if pool is not None and not Pool.objects.existing().filter(name=pool).exists():
-            raise ValidationError({"pool": f"Pool {pool} not found."})
+            raise ValidationError({"bucket": f"Bucket {bucket[:100]} does not exist. {hint}"})
+        if pool is not None and not _exists(pool):
+            raise ValidationError({"pool": f"Pool {pool[:100]} not found."})
+
+
+def _exists(pool: str) -> bool:
+    return names.pool_name.fits(pool) and Pool.objects.existing().filter(name=pool).exists()

@@ -40,6 +40,8 @@ class UserQuerySet(AuditedQuerySet["User"]):
 
     def named(self, username: str) -> Self:
         """The existing user of that id, in whatever case it was written. At most one."""
+        if not names.user_id.fits(username):
+            return self.none()
         return self.existing().annotate(folded=Lower("username")).filter(folded=username.lower())
 
     def holding(self, role_name: str) -> Self:
@@ -112,6 +114,10 @@ class User(AuditedModel, AbstractBaseUser, PermissionsMixin):
 
     def __str__(self) -> str:
         return self.username
+
+    def clean(self) -> None:
+        self.display_name = names.clean_text(self.display_name, field="display_name", limit=names.MAX_LENGTH)
+        self.purpose = names.clean_text(self.purpose, field="purpose")
 
     # What the user holds. Cached on the instance, which lives for one request.
 
@@ -189,17 +195,17 @@ class User(AuditedModel, AbstractBaseUser, PermissionsMixin):
         """A service account. Without `accountable` it is the caller, or the caller's own accountable person."""
         require_administrator(by, "create service accounts")
         user = cls(username=username, kind=Kind.SERVICE, display_name=display_name, email=email)
-        user.purpose = names.clean_text(purpose, field="purpose")
+        user.purpose = purpose
         user.accountable = _accountable_person(accountable or _person_behind(by))
         user.password = make_password(None)
         return user._created(by, roles)
 
     def _created(self, by: Actor, roles: Iterable[str]) -> "User":
         exists = {"username": f"User {self.username[:100]} already exists."}
+        self.created_by = by.user
+        self.full_clean(exclude=["password"], validate_constraints=False)
         if User.objects.named(self.username).exists():
             raise ValidationError(exists, code="conflict")
-        self.created_by = by.user
-        self.full_clean(exclude=["password"])
         with names.taken(exists), audited():
             self.save()
             record("user.created", by, self, kind=self.kind, accountable=_label(self.accountable))
@@ -211,7 +217,7 @@ class User(AuditedModel, AbstractBaseUser, PermissionsMixin):
         """Gives the role, unless it is held already. A role given again gives nothing back to older tokens."""
         require_administrator(by, "assign roles")
         with audited():
-            User.objects.select_for_update().get(pk=self.pk)  # one assignment at a time
+            self._lock()  # one assignment at a time
             return self.assignments.give(self, role, by=by)
 
     def remove_role(self, role: str, *, by: Actor, reason: str = "") -> None:
@@ -228,19 +234,22 @@ class User(AuditedModel, AbstractBaseUser, PermissionsMixin):
         reason = require_reason(reason)
         with audited():
             self._refuse_if_last_administrator()
+            self._lock()
             self._switch(active=False, by=by, reason=reason)
             user_deactivated.send(User, user=self, by=by, reason=reason)
 
     def reactivate(self, *, by: Actor, reason: str) -> None:
         require_administrator(by, "reactivate users")
         with audited():
+            self._lock()
             self._switch(active=True, by=by, reason=require_reason(reason))
 
     def mark_deleted(self, *, by: Actor, reason: str) -> None:
         """Ends the record for good: it stays, its name is free again. Deactivates first."""
         require_administrator(by, "delete users")
         with audited():
-            if self.is_active:
+            self._refuse_if_last_administrator()
+            if self._lock().is_active:
                 self.deactivate(by=by, reason=reason)
             self.deleted_at = timezone.now()
             self.save(update_fields=["deleted_at"])
@@ -263,9 +272,10 @@ class User(AuditedModel, AbstractBaseUser, PermissionsMixin):
         names.only(texts, "display_name", "email", "purpose")
         before = {name: getattr(self, name) for name in texts}
         for name, text in texts.items():
-            setattr(self, name, names.clean_text(text, field=name))
+            setattr(self, name, text)
         self.full_clean(exclude=["password"], validate_unique=False, validate_constraints=False)
         with audited():
+            self._lock()
             self.save(update_fields=list(texts))
             record("user.changed", by, self, **{n: [before[n], getattr(self, n)] for n in texts})
 
@@ -285,8 +295,9 @@ class User(AuditedModel, AbstractBaseUser, PermissionsMixin):
         require_administrator(by, "choose operators and auditors")
         if self.is_service_account:
             raise ValidationError({"groups": "A service account is neither operator nor auditor."})
-        wanted = Group.objects.filter(name__in=[*groups])
+        wanted = Group.objects.filter(name__in=_known_groups(groups))
         with audited():
+            self._lock()
             before = sorted(self.groups.values_list("name", flat=True))
             self.groups.set(wanted)
             record("user.groups_changed", by, self, groups=[before, sorted(group.name for group in wanted)])
@@ -297,6 +308,13 @@ class User(AuditedModel, AbstractBaseUser, PermissionsMixin):
             self.last_signed_in_at = timezone.now()
             self.save(update_fields=["last_signed_in_at"])
             record("signin.succeeded", by, self)
+
+    def _lock(self) -> "User":
+        """The user as stored, held until the transaction ends. A deleted one is not changed any more."""
+        stored = User.objects.select_for_update().get(pk=self.pk)
+        if stored.deleted_at:
+            raise ValidationError(f"The user {stored} was deleted.", code="conflict")
+        return stored
 
     def _switch(self, *, active: bool, by: Actor, reason: str) -> None:
         self.is_active = active
@@ -316,6 +334,13 @@ def _accountable_person(user: User | None) -> User:
     if user is None or user.is_service_account or not user.is_active or user.deleted_at:
         raise ValidationError({"accountable": "Choose an active person who is accountable for the service account."})
     return user
+
+
+def _known_groups(groups: Iterable[str]) -> set[str]:
+    wanted = {*groups}
+    if wanted - {OPERATORS, AUDITORS}:
+        raise ValidationError({"groups": f"Choose among {OPERATORS} and {AUDITORS}."})
+    return wanted
 
 
 def _person_behind(by: Actor) -> User | None:
