@@ -28,7 +28,7 @@ def exchange(secret: str, *, address: str | None = None, agent: str = "", reques
     """
     standing = proven(secret, address=address, request_id=request_id)
     now = timezone.now()
-    if standing.rotations and standing.first_used_at is None:
+    if standing.awaits_first_use:
         _note_first_use(standing, address, request_id)
     if last_use.is_due(standing.last_used_at, now):
         last_use.note(standing.token_id, at=now, ip=address, agent=agent)

@@ -36,8 +36,7 @@ class Standing:
     owner: User
     roles: tuple[str, ...]
     refusal: Refusal | None
-    rotations: int
-    first_used_at: datetime | None
+    awaits_first_use: bool
     last_used_at: datetime | None
 
     @property
@@ -99,10 +98,14 @@ def _fold(secrets: Any) -> Standing | None:
         owner=owner,
         roles=roles,
         refusal=_refusal(first, owner, roles, ends),
-        rotations=first["token__rotations"],
-        first_used_at=first["first_used_at"],
+        awaits_first_use=_awaits_first_use(first),
         last_used_at=first["token__last_use__at"],
     )
+
+
+def _awaits_first_use(row: dict[str, Any]) -> bool:
+    """Whether this is the newest secret of a rotated token, not used so far. Older ones have an end."""
+    return bool(row["token__rotations"]) and row["retires_at"] is None and row["first_used_at"] is None
 
 
 def _refusal(row: dict[str, Any], owner: User, roles: tuple[str, ...], ends: datetime) -> Refusal | None:
