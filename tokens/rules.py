@@ -50,6 +50,8 @@ def visible_tokens(by: Actor) -> "AccessTokenQuerySet":
     everything = AccessToken.objects.all()
     if by.is_administrator or by.is_operator or by.is_auditor or by.is_shell:
         return everything
+    if by.user is None:
+        return everything.none()
     if by.token and by.user.is_service_account:
         return everything.filter(owner=by.user)
     return everything.filter(Q(owner=by.user) | Q(owner__accountable=by.user))
@@ -62,7 +64,7 @@ def endable_tokens(by: Actor) -> "AccessTokenQuerySet":
 
     if by.is_administrator or by.is_operator or by.is_shell:
         return AccessToken.objects.all()
-    if by.is_auditor or by.user.is_service_account:
+    if by.is_auditor or by.user is None or by.user.is_service_account:
         return AccessToken.objects.none()
     return visible_tokens(by)
 
@@ -73,7 +75,7 @@ def manageable_tokens(by: Actor) -> "AccessTokenQuerySet":
 
     if by.is_administrator:
         return AccessToken.objects.all()
-    if by.is_shell or by.is_auditor or by.user.is_service_account:
+    if by.user is None or by.is_auditor or by.user.is_service_account:
         return AccessToken.objects.none()
     own = Q(owner=by.user)
     if not by.is_operator:
@@ -123,8 +125,9 @@ def check_expiry(expires: date, roles: Iterable[Role], *, by: Actor) -> datetime
 
 
 def refuse_outliving(instant: datetime, by: Actor) -> None:
-    if by.token is None or by.is_administrator or instant <= by.token.expires_at:
+    if by.token is None or by.is_administrator:
         return
-    used = by.token.expires_at.date()
-    message = f"Access token cannot outlast the one you are signed in with, which expires on {used}."
-    raise ValidationError({"expires_at": f"{message} Choose {used} or earlier."}, code="outlives")
+    end = by.until or by.token.expires_at
+    if instant > end:
+        message = f"Access token cannot outlast the one you are signed in with, which expires on {end.date()}."
+        raise ValidationError({"expires_at": f"{message} Choose {end.date()} or earlier."}, code="outlives")

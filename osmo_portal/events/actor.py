@@ -3,6 +3,7 @@
 import getpass
 import socket
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 from django.db.models import TextChoices
@@ -30,6 +31,7 @@ class Actor:
     """`roles` and `groups` are those in force for this request: a token's, or all of a signed-in person's.
 
     `user` is None for the shell itself, which may shorten lives and grants nothing, and for nobody.
+    `until` is when the secret behind `token` ends, which may be before the token's own date.
     """
 
     door: Door
@@ -37,6 +39,7 @@ class Actor:
     roles: frozenset[str] = frozenset()
     groups: frozenset[str] = frozenset()
     token: Any = None
+    until: datetime | None = None
     address: str | None = None
     request_id: str = ""
     _name: str = field(default="", repr=False)
@@ -51,7 +54,8 @@ class Actor:
 
     @property
     def is_operator(self) -> bool:
-        return OPERATORS in self.groups
+        """Who is an auditor as well changes nothing either."""
+        return OPERATORS in self.groups and not self.is_auditor
 
     @property
     def is_auditor(self) -> bool:

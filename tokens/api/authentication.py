@@ -32,6 +32,7 @@ class JwtAuthentication(authentication.BaseAuthentication):
             user=now.owner,
             roles=frozenset(now.roles),
             token=token,
+            until=now.dead_at,
             **facts(request._request),
         )
         return now.owner, actor
