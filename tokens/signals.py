@@ -25,4 +25,4 @@ def shorten_tokens(sender: Any, role: Role, by: Actor, **kwargs: Any) -> None:
     """Expiry is final: tokens over a lowered maximum end for good, so that raising it again revives none."""
     if role.max_token_days:
         reason = f"The role {role} allows {role.max_token_days} days."
-        AccessToken.objects.carrying([role.name]).cap_lifetime(role.max_token_days, by=by, reason=reason)
+        AccessToken.objects.given(role).cap_lifetime(role.max_token_days, by=by, reason=reason)

@@ -22,6 +22,7 @@ from tokens.models.secret import Secret
 
 DEFAULT_GRACE = timedelta(hours=24)
 MAX_GRACE = timedelta(days=30)
+BATCH_SIZES = {"postgresql": 1_000, "sqlite": 10_000}
 
 
 class State(models.TextChoices):
@@ -59,6 +60,10 @@ class AccessTokenQuerySet(AuditedQuerySet):
         """Tokens on which one of the roles was put, whether their owner still holds it or not."""
         put = TokenRole.objects.filter(token=OuterRef("pk"), assignment__role__name__in=[*role_names])
         return self.filter(Exists(put))
+
+    def given(self, role: Role) -> Self:
+        """Tokens on which this very role was put, and not one of its name that was deleted."""
+        return self.filter(Exists(TokenRole.objects.filter(token=OuterRef("pk"), assignment__role=role)))
 
     def expiring_within(self, days: int, at: datetime | None = None) -> Self:
         now = at or timezone.now()
@@ -108,7 +113,8 @@ class AccessTokenQuerySet(AuditedQuerySet):
         _require_power_over_sets(by)
         latest = F("issued_at") + timedelta(days=days)
         values = {"expires_at": Greatest(latest, timezone.now())}
-        over = self.live().filter(expires_at__gt=latest)
+        # Suspended ones too: resumed after the maximum was raised again, they would have come back from the dead.
+        over = self.listed().filter(expires_at__gt=latest).filter(expires_at__gt=timezone.now())
         return over._in_batches("tokens.expired", by, reason, values)
 
     def _in_batches(self, action: str, by: Actor, reason: str, values: dict[str, Any]) -> int:
@@ -116,7 +122,7 @@ class AccessTokenQuerySet(AuditedQuerySet):
 
         Sizes were measured: on PostgreSQL small batches keep waits short, on SQLite large ones cost less.
         """
-        size = 1_000 if connection.vendor == "postgresql" else 10_000
+        size = BATCH_SIZES[connection.vendor]
         operation, done, last = get_random_string(16), 0, 0
         while True:
             with audited():
@@ -339,6 +345,8 @@ class AccessToken(AuditedModel):
     def resume(self, *, by: Actor, reason: str) -> None:
         """Lets a suspended token work again. A revoked or expired one stays dead."""
         with audited():
+            # A deactivation at the same time comes before, and is seen, or after, and suspends again.
+            User.objects.select_for_update().get(pk=self.owner_id)
             token = self._locked()
             token._check_may_be_handled(by, "resume")
             if token.state() != State.SUSPENDED:
@@ -455,7 +463,8 @@ def _check_role_names(wanted: list[str]) -> None:
         raise ValidationError({"roles": "At least one role must be specified for the access token."}, code="no_role")
     if len(wanted) > 100:
         raise ValidationError({"roles": "At most 100 roles fit on one token."}, code="too_many")
-    known = set(Role.objects.existing().filter(name__in=wanted).values_list("name", flat=True))
+    possible = [name for name in wanted if names.role_name.fits(name)]
+    known = set(Role.objects.existing().filter(name__in=possible).values_list("name", flat=True))
     for position, name in enumerate(wanted):
         if name not in known:
             raise ValidationError({"roles": f"Invalid role: {name[:100]}"}, code="unknown_role")
