@@ -26,7 +26,7 @@ def client_address(request: HttpRequest) -> str | None:
     address = None
     for hop in reversed(hops):
         try:
-            address = ipaddress.ip_address(hop.strip())
+            address = ipaddress.ip_address(hop.strip().partition("%")[0])  # without the zone of a link
         except ValueError:
             break  # what stands left of nonsense cannot be trusted either
         address = getattr(address, "ipv4_mapped", None) or address

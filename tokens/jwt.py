@@ -97,7 +97,7 @@ def forget_keys() -> None:
 
 
 def _checked_header(text: str) -> dict[str, Any]:
-    if text.count(".") != 2:
+    if not text.isascii() or text.count(".") != 2:
         message = "Jwt is not in the form of Header.Payload.Signature with two dots and 3 sections"
         raise BadToken(message)
     try:

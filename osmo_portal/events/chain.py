@@ -59,5 +59,7 @@ def faults(checkpoint: tuple[int, str] | None = None) -> Iterator[str]:
         if checkpoint and checkpoint[0] == event.pk and checkpoint[1] != event.hash:
             yield f"Event {event.pk} is not the one of the checkpoint."
         number, previous = event.pk, event.hash
+    for forged in EventLine.objects.filter(event__lines_digest="").values_list("event_id", flat=True).distinct():
+        yield f"Event {forged} has lines that it was not written with."
     if checkpoint and checkpoint[0] > number:
         yield f"The tail is cut: the checkpoint knows {checkpoint[0]} events, the table holds {number}."

@@ -13,6 +13,7 @@ from django.utils.crypto import get_random_string
 from osmo_portal.events import chain
 from osmo_portal.events.actor import Actor
 from osmo_portal.events.trail import AuditedModel, AuditedQuerySet, audited, record
+from profiles.rules import require_administrator
 
 ALGORITHM = "ES256"
 # Verifiers cache the key set; a new key is published this long before it signs, an old one as long after.
@@ -60,6 +61,8 @@ class SigningKey(AuditedModel):
 
         With `void` the new key signs now, and every JWT signed before is refused from now on.
         """
+        if not by.is_shell:
+            require_administrator(by, "rotate the signing key")
         now = timezone.now()
         signs_from = now if void else now + OVERLAP
         with audited():
