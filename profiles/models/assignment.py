@@ -38,14 +38,14 @@ class RoleAssignmentQuerySet(AuditedQuerySet["RoleAssignment"]):
         return assignment
 
     def take(self, user: "User", role_name: str, *, by: Actor, reason: str) -> None:
-        """Ends the effective assignment, if there is one. User.remove_role is the way in."""
-        taken = (
-            RoleAssignment.objects.effective()
-            .filter(pk__in=RoleAssignment.objects.filter(user=user, role__name=role_name).values("pk"))
-            .update(removed_at=timezone.now(), removed_by=by.user)
-        )
-        if taken:
-            record("role.removed", by, user, reason=names.clean_text(reason, field="reason"), role=role_name)
+        """Ends the effective assignment. User.remove_role is the way in."""
+        mine = RoleAssignment.objects.effective().filter(user=user, role__name=role_name)
+        held = mine.select_for_update(of=("self",)).first()
+        if held is None:
+            raise ValidationError({"role": f"User {user} does not hold the role {role_name[:100]}."}, code="not_held")
+        held.removed_at, held.removed_by = timezone.now(), by.user
+        held.save(update_fields=["removed_at", "removed_by"])
+        record("role.removed", by, user, reason=names.clean_text(reason, field="reason"), role=role_name)
         user.__dict__.pop("held_role_names", None)
 
 
