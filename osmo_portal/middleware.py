@@ -10,6 +10,9 @@ from django.db import InterfaceError, OperationalError
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.views.decorators.debug import sensitive_variables
 
+from osmo_portal.events.actor import Door
+from osmo_portal.problems import PROBLEM_JSON, problem_details
+
 View = Callable[[HttpRequest], HttpResponse]
 
 CONTENT_SECURITY_POLICY = (
@@ -46,7 +49,7 @@ class RequestFacts:
         request.id = uuid.uuid4().hex  # type: ignore[attr-defined]
         request.address = client_address(request)  # type: ignore[attr-defined]
         if "\0" in request.path_info or "%00" in request.META.get("QUERY_STRING", ""):
-            response: HttpResponse = problem(400, "The address holds a NUL character. Remove it.")
+            response: HttpResponse = error_answer(request, 400, "The address holds a NUL character. Remove it.")
         else:
             # Released clients build some addresses with a double slash; older ones send it.
             request.path_info = re.sub("^/{2,}", "/", request.path_info)
@@ -56,7 +59,9 @@ class RequestFacts:
 
     def process_exception(self, request: HttpRequest, error: Exception) -> HttpResponse | None:
         if isinstance(error, OperationalError | InterfaceError):
-            return problem(503, "The database does not answer. Nothing was changed; try again in a moment.")
+            return error_answer(
+                request, 503, "The database does not answer. Nothing was changed; try again in a moment."
+            )
         return None
 
 
@@ -72,6 +77,13 @@ class SecurityHeaders:
         if not request.path_info.startswith(f"/{settings.STATIC_URL.strip('/')}/"):
             response.setdefault("Cache-Control", "no-store")
         return response
+
+
+def error_answer(request: HttpRequest, status: int, message: str) -> JsonResponse:
+    """An error that no view answers: problem details under /api/v1/, the released clients' shape elsewhere."""
+    if Door.of_api(request.path_info) == Door.REST:
+        return JsonResponse(problem_details(status, message), status=status, content_type=PROBLEM_JSON)
+    return problem(status, message)
 
 
 def problem(status: int, message: str, error_code: str = "USER") -> JsonResponse:

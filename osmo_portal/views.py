@@ -8,7 +8,7 @@ from django.urls import reverse
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_safe
 
-from osmo_portal.middleware import problem
+from osmo_portal.middleware import error_answer
 
 
 @require_safe
@@ -47,4 +47,4 @@ def _error(request: HttpRequest, status: int, message: str) -> HttpResponse:
     if request.path_info.startswith("/admin/"):
         context: dict[str, Any] = {"status": status, "message": message}
         return render(request, "portal/error.html", context, status=status)
-    return problem(status, message)
+    return error_answer(request, status, message)
