@@ -1,11 +1,11 @@
-"""Which pools a user reaches now."""
+"""Which pools a user reaches now, and which roles reach a pool."""
 
 from collections.abc import Iterable
 
 from django.db.models import Q
 
 from profiles.models import Pool, Role, User
-from profiles.policies import Operation, reachable_pools
+from profiles.policies import Operation, may, reachable_pools
 from profiles.rules import DEFAULT_ROLE
 
 
@@ -18,3 +18,13 @@ def submit_pools(user: User, pools: Iterable[Pool]) -> list[str]:
     roles = Role.objects.existing().filter(held | Q(name=DEFAULT_ROLE)).distinct()
     policies = [role.parsed for role in roles]
     return reachable_pools([pool.name for pool in pools], Operation.SUBMIT, allow=policies, deny=policies)
+
+
+def roles_reaching(pool_name: str) -> list[str]:
+    """Names of the roles each of which, by itself, allows to submit to, enter or forward from the pool. One query."""
+    return [role.name for role in Role.objects.pool_roles() if _reaches(role, pool_name)]
+
+
+def _reaches(role: Role, pool_name: str) -> bool:
+    policies = [role.parsed]
+    return any(may(operation, pool_name, allow=policies, deny=()) for operation in Operation)

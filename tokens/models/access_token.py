@@ -1,4 +1,5 @@
-from collections.abc import Iterable
+import re
+from collections.abc import Callable, Iterable
 from datetime import date, datetime, timedelta
 from typing import Any, Self
 
@@ -15,14 +16,18 @@ from osmo_portal.events.models import EventLine
 from osmo_portal.events.trail import AuditedModel, AuditedQuerySet, audited, record
 from profiles import names
 from profiles.models import Role, RoleAssignment, User
-from profiles.rules import require_reason
+from profiles.reach import roles_reaching
+from profiles.rules import USER_ROLE, require_reason
 from tokens import rules, secrets
 from tokens.models.last_use import LastUse
 from tokens.models.secret import Secret
+from tokens.secrets import Plaintext
 
 DEFAULT_GRACE = timedelta(hours=24)
 MAX_GRACE = timedelta(days=30)
 BATCH_SIZES = {"postgresql": 1_000, "sqlite": 10_000}
+Progress = Callable[[int], None]
+MAX_STARS = 3  # each one more multiplies the work of a regular expression by the length of a name
 
 
 class State(models.TextChoices):
@@ -32,7 +37,7 @@ class State(models.TextChoices):
     REVOKED = "revoked"
 
 
-class AccessTokenQuerySet(AuditedQuerySet):
+class AccessTokenQuerySet(AuditedQuerySet["AccessToken"]):
     def listed(self) -> Self:
         """Not ended. An expired token stays listed and keeps its name until it is deleted."""
         return self.filter(ended_at=None)
@@ -76,8 +81,18 @@ class AccessTokenQuerySet(AuditedQuerySet):
         """Not exchanged since then, and not made since then either: a new token had no chance yet."""
         return self.filter(Q(last_use__at=None) | Q(last_use__at__lt=instant), issued_at__lt=instant)
 
+    def reaching(self, pool_name: str) -> Self:
+        """Tokens on which a role was put that allows to submit to, enter or forward from the pool."""
+        return self.carrying(roles_reaching(pool_name))
+
+    def outliving(self, instant: datetime) -> Self:
+        return self.listed().filter(expires_at__gt=instant)
+
     def named_like(self, glob: str) -> Self:
         """Names that match a pattern in which `*` stands for anything and `?` for one character; case counts."""
+        if len(re.findall(r"\*+", glob)) > MAX_STARS:
+            raise ValidationError({"name": f"Use at most {MAX_STARS} stars: more take too long to search."})
+        glob = re.sub(r"\*+", "*", glob)
         pattern = "".join({"*": ".*", "?": "."}.get(c, "\\" + c if not c.isalnum() else c) for c in glob)
         return self.filter(name__regex=f"^{pattern}$")
 
@@ -88,13 +103,16 @@ class AccessTokenQuerySet(AuditedQuerySet):
 
     # Ways in for sets.
 
-    def expire(self, *, by: Actor, at: datetime | None = None, reason: str) -> int:
-        """Lets tokens end at `at` (default now) that would live longer. It only ever shortens. Returns how many."""
+    def expire(self, *, by: Actor, at: datetime | None = None, reason: str, progress: Progress | None = None) -> int:
+        """Lets tokens end at `at` (default now) that would live longer. It only ever shortens. Returns how many.
+
+        `progress` is told after each batch how many are done.
+        """
         _require_power_over_sets(by)
         now = timezone.now()
-        instant = max(at or now, now)
-        later = self.listed().filter(expires_at__gt=instant)
-        return later._in_batches("tokens.expired", by, require_reason(reason), {"expires_at": instant})
+        values = {"expires_at": max(at or now, now)}
+        later = self.outliving(values["expires_at"])
+        return later._in_batches("tokens.expired", by, require_reason(reason), values, progress)
 
     def revoke(self, *, by: Actor, reason: str) -> int:
         """Ends tokens for good. Returns how many."""
@@ -117,7 +135,9 @@ class AccessTokenQuerySet(AuditedQuerySet):
         over = self.listed().filter(expires_at__gt=latest).filter(expires_at__gt=timezone.now())
         return over._in_batches("tokens.expired", by, reason, values)
 
-    def _in_batches(self, action: str, by: Actor, reason: str, values: dict[str, Any]) -> int:
+    def _in_batches(
+        self, action: str, by: Actor, reason: str, values: dict[str, Any], progress: Progress | None = None
+    ) -> int:
         """Each batch commits with its event, so readers and other writers wait for one batch at most.
 
         Sizes were measured: on PostgreSQL small batches keep waits short, on SQLite large ones cost less.
@@ -127,12 +147,17 @@ class AccessTokenQuerySet(AuditedQuerySet):
         while True:
             with audited():
                 batch = list(
-                    self.filter(pk__gt=last).select_related("owner").select_for_update(of=("self",)).order_by("pk")[:size]
+                    self.filter(pk__gt=last)
+                    .select_related("owner")
+                    .select_for_update(of=("self",))
+                    .order_by("pk")[:size]
                 )
                 if batch:
                     last = batch[-1].pk
                     _change_batch(batch, action, by, reason, values, operation)
             done += len(batch)
+            if progress:
+                progress(done)
             if len(batch) < size:
                 return done
 
@@ -168,7 +193,7 @@ class AccessToken(AuditedModel):
     set a new expiry. `plaintext` is set on what `issue` and `rotate` return, and nowhere else.
     """
 
-    plaintext: secrets.Plaintext
+    plaintext: Plaintext
 
     owner = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, related_name="tokens")
     name = models.CharField(max_length=names.MAX_LENGTH, validators=[names.token_name])
@@ -249,8 +274,10 @@ class AccessToken(AuditedModel):
         token.description = names.clean_text(description, field="description")
         with audited():
             _lock_owner(owner, assignments)
-            if cls.objects.listed().filter(owner=owner, name=name).exists():
-                raise ValidationError({"name": f"Token name {name} already exists."}, code="conflict")
+            same = cls.objects.listed().filter(owner=owner, name=name).first()
+            if same:
+                exists = {"name": f"Token name {name} already exists."}
+                raise ValidationError(exists, code="conflict", params={"token": same.pk})
             token.save()
             TokenRole.objects.bulk_create(TokenRole(token=token, assignment=a) for a in assignments)
             LastUse.objects.create(token=token)
@@ -279,9 +306,7 @@ class AccessToken(AuditedModel):
                 raise ValidationError({"name": message}, code="conflict")
             for role in wanted:
                 account.assign_role(role, by=by)
-            return cls.issue(
-                by=by, owner=account, name=name, expires=expires, roles=wanted, description=description
-            )
+            return cls.issue(by=by, owner=account, name=name, expires=expires, roles=wanted, description=description)
 
     def rotate(
         self,
@@ -302,7 +327,9 @@ class AccessToken(AuditedModel):
             token = self._locked()
             token._check_may_be_handled(by, "rotate")
             if token.rotations != self.rotations:
-                raise ValidationError("The token was rotated by somebody else just now. Look at it again.", code="conflict")
+                raise ValidationError(
+                    "The token was rotated by somebody else just now. Look at it again.", code="conflict"
+                )
             if token.state() != State.ACTIVE:
                 raise ValidationError(f"The token is {token.state()}. Issue a new one.", code="conflict")
             now = timezone.now()
@@ -363,12 +390,16 @@ class AccessToken(AuditedModel):
 
     def _check_may_be_handled(self, by: Actor, verb: str) -> None:
         if not rules.manageable_tokens(by).filter(pk=self.pk).exists():
-            raise PermissionDenied(f"You may not {verb} this token: it is not yours, or it carries more than you could grant.")
+            raise PermissionDenied(
+                f"You may not {verb} this token: it is not yours, or it carries more than you could grant."
+            )
         if not self.owner.is_active or self.owner.deleted_at:
             raise ValidationError(f"The owner {self.owner} is not active.", code="conflict")
         lifetime = timedelta(days=rules.maximum_days(self._roles_given()))
         if timezone.now() >= self.issued_at + lifetime:
-            raise ValidationError("The token has reached the maximum lifetime of its roles. Issue a new one.", code="conflict")
+            raise ValidationError(
+                "The token has reached the maximum lifetime of its roles. Issue a new one.", code="conflict"
+            )
         rules.refuse_outliving(self.expires_at, by)
 
     def _check_may_be_ended(self, by: Actor, verb: str) -> None:
@@ -389,10 +420,11 @@ class AccessToken(AuditedModel):
 
     def _retire_secrets(self, now: datetime, retires_at: datetime, end_at_first_use: bool) -> int:
         """Retires the live secrets; returns the slot that is free for the new one."""
-        live = list(self.secrets.select_for_update().live(now).order_by("created_at"))  # type: ignore[attr-defined]
+        live = list(self.secrets.select_for_update().live(now).order_by("created_at"))
         if len(live) > 1 and retires_at > now:
             end = live[0].retires_at
-            message = f"Two secrets live already; the older one ends at {end:%Y-%m-%d %H:%M} UTC. Wait, or rotate with grace 0."
+            message = f"Two secrets live already; the older one ends at {end:%Y-%m-%d %H:%M} UTC."
+            message += " Wait, or rotate with grace 0."
             raise ValidationError(message, code="conflict")
         immediate = retires_at <= now
         self.secrets.exclude(slot=None).exclude(pk__in=[s.pk for s in live]).update(slot=None)
@@ -430,16 +462,16 @@ class TokenRole(AuditedModel):
 
 
 def _assignments_to_carry(by: Actor, owner: User, wanted: list[str]) -> list[RoleAssignment]:
-    """The owner's assignments behind the roles that the token will carry. The rules of grantable_roles, with reasons."""
+    """The owner's assignments behind the roles that the token will carry. As grantable_roles, with reasons."""
     _check_may_issue(by, owner)
     if not owner.is_active or owner.deleted_at:
         raise ValidationError({"owner": f"User {owner} is not active."}, code="inactive")
     if not owner.is_service_account:
         if wanted:
             raise ValidationError({"roles": rules.NO_ROLES_ON_USER_TOKENS}, code="user_token")
-        wanted = [rules.USER_ROLE]
+        wanted = [USER_ROLE]
     _check_role_names(wanted)
-    held = {a.role.name: a for a in owner.assignments.effective().select_related("role")}  # type: ignore[attr-defined]
+    held = {a.role.name: a for a in owner.assignments.effective().select_related("role")}
     grantable = set(rules.grantable_roles(owner=owner, by=by).values_list("name", flat=True))
     for name in wanted:
         if name not in held:
