@@ -4,6 +4,8 @@ from rest_framework.permissions import SAFE_METHODS, BasePermission
 from rest_framework.request import Request
 from rest_framework.views import APIView
 
+from osmo_portal.events.actor import Actor
+
 
 class ServiceAccountsReadTheirProfile(BasePermission):
     """A service token without an administrator's roles reads; an administrator or a person changes (D1)."""
@@ -13,4 +15,14 @@ class ServiceAccountsReadTheirProfile(BasePermission):
     def has_permission(self, request: Request, view: APIView) -> bool:
         if request.method in SAFE_METHODS or not request.auth:
             return True
-        return request.auth.is_administrator or not request.auth.user.is_service_account
+        by = Actor.of(request)
+        return by.is_administrator or not by.user.is_service_account
+
+
+class OnlyAdministratorsChangeUsersRolesAndPools(BasePermission):
+    message = "Only an administrator may change users, roles and pools."
+
+    def has_permission(self, request: Request, view: APIView) -> bool:
+        if request.method in SAFE_METHODS or not request.auth:
+            return True
+        return Actor.of(request).is_administrator

@@ -1,6 +1,14 @@
-from django.urls import path
+from django.urls import include, path
+from drf_spectacular.views import SpectacularJSONAPIView
+from rest_framework.permissions import IsAuthenticated
+from rest_framework.routers import SimpleRouter
 
-from profiles.api import cli
+from profiles.api import cli, rest
+
+router = SimpleRouter(trailing_slash=False, use_regex_path=False)
+router.register("users", rest.UserViewSet)
+router.register("roles", rest.RoleViewSet)
+router.register("pools", rest.PoolViewSet)
 
 urlpatterns = [
     path("api/version", cli.version),
@@ -9,4 +17,6 @@ urlpatterns = [
     path("api/profile/settings", cli.ProfileSettings.as_view()),
     path("api/pool_quota", cli.PoolQuota.as_view()),
     path("api/pool", cli.Pools.as_view()),
+    path("api/v1/", include(router.urls)),
+    path("api/v1/schema", SpectacularJSONAPIView.as_view(permission_classes=[IsAuthenticated])),
 ]

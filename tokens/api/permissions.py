@@ -4,6 +4,8 @@ from rest_framework.permissions import SAFE_METHODS, BasePermission
 from rest_framework.request import Request
 from rest_framework.views import APIView
 
+from osmo_portal.events.actor import Actor
+
 
 class OnlyAdministratorsHandleServiceTokens(BasePermission):
     """Service accounts and service tokens are an administrator's through the CLI (R2)."""
@@ -11,7 +13,7 @@ class OnlyAdministratorsHandleServiceTokens(BasePermission):
     message = "Only an administrator may list, issue and delete service tokens."
 
     def has_permission(self, request: Request, view: APIView) -> bool:
-        return bool(request.auth) and request.auth.is_administrator
+        return bool(request.auth) and Actor.of(request).is_administrator
 
 
 class ServiceAccountsIssueNothing(BasePermission):
@@ -22,7 +24,8 @@ class ServiceAccountsIssueNothing(BasePermission):
     def has_permission(self, request: Request, view: APIView) -> bool:
         if request.method in SAFE_METHODS or not request.auth:
             return True
-        return request.auth.is_administrator or not request.auth.user.is_service_account
+        by = Actor.of(request)
+        return by.is_administrator or not by.user.is_service_account
 
 
 class AuditorsChangeNothing(BasePermission):
@@ -31,4 +34,5 @@ class AuditorsChangeNothing(BasePermission):
     def has_permission(self, request: Request, view: APIView) -> bool:
         if request.method in SAFE_METHODS or not request.auth:
             return True
-        return request.auth.is_administrator or not request.auth.is_auditor
+        by = Actor.of(request)
+        return by.is_administrator or not by.is_auditor

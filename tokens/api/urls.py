@@ -4,9 +4,13 @@ GET on `user` and `service` is a list of 6.0; POST and DELETE one level deeper a
 its own tokens, so both fit beside each other.
 """
 
-from django.urls import path
+from django.urls import include, path
+from rest_framework.routers import SimpleRouter
 
-from tokens.api import cli
+from tokens.api import cli, rest
+
+router = SimpleRouter(trailing_slash=False, use_regex_path=False)
+router.register("tokens", rest.TokenViewSet)
 
 urlpatterns = [
     path("api/auth/keys", cli.keys),
@@ -16,4 +20,5 @@ urlpatterns = [
     path("api/auth/access_token/service", cli.ServiceTokens.as_view()),
     path("api/auth/access_token/user/<str:name>", cli.UserToken.as_view()),
     path("api/auth/access_token/service/<str:name>", cli.ServiceToken.as_view()),
+    path("api/v1/", include(router.urls)),
 ]
