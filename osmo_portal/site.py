@@ -1,8 +1,115 @@
+"""The console: the order of its sections, its first page, signing in, and the own password."""
+
+from typing import Any
+
 from django.contrib import admin
+from django.contrib.admin.forms import AdminAuthenticationForm, AdminPasswordChangeForm
+from django.contrib.auth import update_session_auth_hash
+from django.contrib.auth.views import PasswordChangeView
+from django.core.exceptions import ValidationError
+from django.db.models import QuerySet
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.template.response import TemplateResponse
+from django.urls import reverse
+from django.utils.http import urlencode
+
+from osmo_portal.console.section import Section
+from osmo_portal.events.actor import Actor, Door
+from osmo_portal.events.models import Event
+from profiles.models import User
+from tokens.models import AccessToken
+
+ORDER = ["AccessToken", "ServiceAccount", "Person", "Role", "Pool", "Event"]
+NOT_FOR_YOU = (
+    "You are known here, but this console is for administrators, operators and auditors. "
+    "If you should be one of them, ask an administrator."
+)
+
+
+class SignInForm(AdminAuthenticationForm):
+    error_messages = {
+        "invalid_login": "The user id or the password is wrong. Small and capital letters differ in the password.",
+        "inactive": "The user id or the password is wrong. Small and capital letters differ in the password.",
+    }
+
+    def confirm_login_allowed(self, user: Any) -> None:
+        """Called once the password has proved right."""
+        if not user.is_staff:
+            raise ValidationError(NOT_FOR_YOU, code="not_staff")
+
+
+class OwnPassword(PasswordChangeView):
+    """Django's page, but the password is set by the way in, with its event."""
+
+    def form_valid(self, form: Any) -> HttpResponse:
+        by = Actor.signed_in(self.request, Door.ADMIN)
+        by.user.change_password(form.cleaned_data["new_password1"], by=by)
+        update_session_auth_hash(self.request, by.user)
+        return HttpResponseRedirect(self.get_success_url())
 
 
 class Console(admin.AdminSite):
     site_header = "OSMO portal"
     site_title = "OSMO portal"
     index_title = "Console"
-    enable_nav_sidebar = True
+    site_url = None
+    enable_nav_sidebar = False  # the sections stand in one row on top
+    empty_value_display = "–"
+    login_form = SignInForm
+    index_template = "portal/index.html"
+
+    def register(self, model_or_iterable: Any, admin_class: Any = None, **options: Any) -> None:
+        """Sections only. What Django registers of its own, the groups, would let people change them past the trail."""
+        if admin_class is not None and issubclass(admin_class, Section):
+            super().register(model_or_iterable, admin_class, **options)
+
+    def get_app_list(self, request: HttpRequest, app_label: str | None = None) -> list[dict[str, Any]]:
+        """One list of sections in the order in which they are needed; the apps behind them are nobody's business."""
+        apps = super().get_app_list(request, app_label)
+        sections = sorted((model for app in apps for model in app["models"]), key=_rank)
+        if not sections:
+            return []
+        return [{**apps[0], "name": "Sections", "app_url": reverse("admin:index"), "models": sections}]
+
+    def index(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> TemplateResponse:
+        context = {"figures": figures(), "events": Event.objects.all()[:8]}
+        return super().index(request, {**context, **(extra_context or {})})
+
+    def app_index(self, request: HttpRequest, app_label: str, extra_context: dict[str, Any] | None = None) -> Any:
+        return HttpResponseRedirect(reverse("admin:index"))
+
+    def password_change(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:
+        view = OwnPassword.as_view(
+            form_class=AdminPasswordChangeForm,
+            success_url=reverse("admin:password_change_done"),
+            template_name="registration/password_change_form.html",
+            extra_context={**self.each_context(request), **(extra_context or {})},
+        )
+        return view(request)
+
+
+def _rank(section: dict[str, Any]) -> int:
+    name = section["object_name"]
+    return ORDER.index(name) if name in ORDER else len(ORDER)
+
+
+def figures() -> list[dict[str, Any]]:
+    """How many there are of what needs an eye, each with the address of the list behind it."""
+    tokens = AccessToken.objects
+    return [
+        _figure("live tokens", tokens.live(), "tokens_accesstoken", state="active"),
+        _figure("expire within 7 days", tokens.expiring_within(7), "tokens_accesstoken", expiring=7),
+        _figure("expire within 30 days", tokens.expiring_within(30), "tokens_accesstoken", expiring=30),
+        _figure("suspended", tokens.in_state("suspended"), "tokens_accesstoken", state="suspended"),
+        _figure(
+            "service accounts whose accountable person left",
+            User.objects.left_behind(),
+            "profiles_serviceaccount",
+            state="left-behind",
+        ),
+    ]
+
+
+def _figure(label: str, counted: QuerySet, section: str, **query: Any) -> dict[str, Any]:
+    url = f"{reverse(f'admin:{section}_changelist')}?{urlencode(query)}"
+    return {"label": label, "count": counted.count(), "url": url}

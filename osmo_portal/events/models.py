@@ -7,6 +7,12 @@ from django.db import models
 from osmo_portal.events.actor import Actor, Door
 
 
+def kind_of(record: type[models.Model] | models.Model) -> str:
+    """What events call this kind of record. People and service accounts are users to them."""
+    model = record._meta.concrete_model
+    return model._meta.model_name or "" if model else ""
+
+
 class Event(models.Model):
     """One change, or one batch of changes. Appended by `trail.audited` alone, never changed, never deleted.
 
@@ -66,7 +72,7 @@ class Event(models.Model):
             via=by.door,
             request_id=by.request_id,
             ip=by.address,
-            object_type=subject._meta.concrete_model._meta.model_name,  # a person is a user
+            object_type=kind_of(subject),
             object_id=subject.pk,
             object_label=(label or str(subject))[:600],
             reason=reason,

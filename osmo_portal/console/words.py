@@ -1,0 +1,84 @@
+"""How the console writes times, states and what changed."""
+
+import json
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Any
+
+from django.utils import timezone
+from django.utils.dateparse import parse_datetime
+from django.utils.html import format_html, format_html_join
+from django.utils.safestring import SafeString
+from django.utils.timesince import timesince
+
+NOTHING = "–"
+
+
+def stamp(when: datetime | None) -> str:
+    """The instant in UTC, to the minute; machine-readable too."""
+    if when is None:
+        return NOTHING
+    moment = when.astimezone(timezone.get_default_timezone())
+    shown = f"{moment:%Y-%m-%d %H:%M} UTC"
+    return format_html('<time datetime="{}">{}</time>', moment.isoformat(), shown)
+
+
+def distance(when: datetime | None, now: datetime | None = None) -> str:
+    """How far away the instant is: "in 3 days", "2 hours ago". Its largest unit only."""
+    if when is None:
+        return ""
+    now = now or timezone.now()
+    if abs(when - now).total_seconds() < 60:
+        return "now"
+    far = timesince(min(when, now), max(when, now), depth=1).replace("\xa0", " ")
+    return f"in {far}" if when > now else f"{far} ago"
+
+
+def stamp_and_distance(when: datetime | None) -> str:
+    if when is None:
+        return NOTHING
+    return format_html('{} <span class="quiet distance">{}</span>', stamp(when), distance(when))
+
+
+def badge(word: str) -> SafeString:
+    """A state as a small coloured label; the colour comes from the stylesheet."""
+    return format_html('<span class="badge badge-{}">{}</span>', word.replace(" ", "-"), word)
+
+
+def lines(texts: Iterable[str]) -> SafeString:
+    """One below the other."""
+    return format_html_join("", '<div class="line">{}</div>', ((text,) for text in texts))
+
+
+def spoken(action: str) -> str:
+    """An event's action in words: "token issued"."""
+    return action.replace(".", " ").replace("_", " ").replace("signin", "sign-in")
+
+
+def changes(event: Any) -> list[tuple[str, str]]:
+    """What an event tells, as (field, "before → after") or (field, value). What stayed the same is left out."""
+    makes = event.action.endswith((".issued", ".created"))
+    return [
+        (name.replace("_", " "), _plain(value) if makes else _before_and_after(value))
+        for name, value in event.changes.items()
+        if value not in (None, "", []) and not (_is_pair(value) and value[0] == value[1])
+    ]
+
+
+def _is_pair(value: Any) -> bool:
+    return isinstance(value, list) and len(value) == 2
+
+
+def _before_and_after(value: Any) -> str:
+    return f"{_plain(value[0])} → {_plain(value[1])}" if _is_pair(value) else _plain(value)
+
+
+def _plain(value: Any) -> str:
+    if value in (None, "", []):
+        return "nothing"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, list):
+        return json.dumps(value) if any(isinstance(one, dict) for one in value) else ", ".join(map(_plain, value))
+    moment = parse_datetime(value) if isinstance(value, str) and value[10:11] == "T" else None
+    return f"{moment:%Y-%m-%d %H:%M} UTC" if moment else str(value)

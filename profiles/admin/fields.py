@@ -1,0 +1,82 @@
+"""Form fields that users, service accounts and roles are chosen and written with."""
+
+import json
+from typing import Any
+
+from django import forms
+from django.core.exceptions import ValidationError
+from django.db.models import QuerySet
+from django.urls import reverse_lazy
+
+from profiles.models import User
+from profiles.names import MAX_LENGTH
+
+TOO_DEEP = "This is nested too deeply to be read. Write a list of policies."
+
+
+class UserField(forms.CharField):
+    """A user id that is completed while it is typed, so that no list of all users is sent. Becomes the user."""
+
+    def __init__(self, *, among: QuerySet, suggest: str, nobody: str, **kwargs: Any) -> None:
+        self.among, self.nobody = among, nobody
+        attrs = {"data-suggest": reverse_lazy(suggest), "autocomplete": "off", "autocapitalize": "none"}
+        super().__init__(widget=forms.TextInput(attrs=attrs), max_length=MAX_LENGTH, **kwargs)
+
+    def clean(self, value: Any) -> User | None:
+        typed = super().clean(value)
+        if not typed:
+            return None
+        user = self.among.all().named(typed).first()  # type: ignore[attr-defined]
+        if user is None:
+            raise ValidationError(self.nobody.format(typed[:100]), code="unknown")
+        return user  # type: ignore[no-any-return]
+
+    def prepare_value(self, value: Any) -> Any:
+        return value.username if isinstance(value, User) else value
+
+
+class PersonField(UserField):
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(
+            among=User.objects.people().filter(is_active=True),
+            suggest="admin:profiles_person_suggest",
+            nobody="There is no active person with the user id {}. Write the id of a person who is here.",
+            **kwargs,
+        )
+
+
+class ServiceAccountField(UserField):
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(
+            among=User.objects.service_accounts(),
+            suggest="admin:profiles_serviceaccount_suggest",
+            nobody="There is no service account with the user id {}. Make it first.",
+            **kwargs,
+        )
+
+
+class PoliciesField(forms.JSONField):
+    """Policies as JSON text, shown indented. What they must look like is the role's to say."""
+
+    widget = forms.Textarea(attrs={"rows": 16, "spellcheck": "false", "class": "code"})
+
+    def to_python(self, value: Any) -> Any:
+        if isinstance(value, str) and value.strip():
+            try:
+                json.loads(value)
+            except json.JSONDecodeError as error:
+                where = f"line {error.lineno}, column {error.colno}"
+                raise ValidationError(f"This is not JSON ({where}: {error.msg}).", code="json") from None
+            except (RecursionError, ValueError):
+                raise ValidationError(TOO_DEEP, code="json") from None
+        return super().to_python(value)
+
+    def clean(self, value: Any) -> Any:
+        policies = super().clean(value)
+        return [] if policies is None else policies
+
+    def bound_data(self, data: Any, initial: Any) -> Any:
+        return data  # as it was typed, be it JSON or not
+
+    def prepare_value(self, value: Any) -> Any:
+        return value if isinstance(value, str) else json.dumps(value or [], indent=2)

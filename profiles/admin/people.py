@@ -1,0 +1,133 @@
+from typing import Any
+
+from django import forms
+from django.contrib import admin
+from django.contrib.auth.forms import SetPasswordForm
+from django.db.models import QuerySet
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, redirect
+from django.urls import URLPattern, URLResolver, path
+
+from osmo_portal.console import words
+from osmo_portal.console.change import Change
+from osmo_portal.events.actor import AUDITORS, OPERATORS
+from profiles.admin.users import (
+    AssignRole,
+    Deactivate,
+    Delete,
+    Reactivate,
+    RemoveRole,
+    UserChange,
+    UserSection,
+)
+from profiles.models import Kind, Person, User
+from profiles.names import MAX_LENGTH
+
+
+class AddPersonForm(forms.Form):
+    username = forms.CharField(label="User id", max_length=MAX_LENGTH, help_text="What OSMO calls the person.")
+    display_name = forms.CharField(max_length=MAX_LENGTH, required=False)
+    email = forms.EmailField(label="E-mail", required=False)
+
+
+class AddPerson(Change):
+    slug, label = "new", "Add person"
+    form_class = AddPersonForm
+    explanation = ("The person gets the role osmo-user, and no password yet.",)
+
+    def perform(self, **texts: str) -> str:
+        self.record = User.create_person(by=self.by, **texts)
+        return f"{self.record} is here. Set a password if the person shall sign in to this console."
+
+
+class DescribeForm(forms.Form):
+    display_name = forms.CharField(max_length=MAX_LENGTH, required=False)
+    email = forms.EmailField(label="E-mail", required=False)
+
+
+class Describe(UserChange):
+    slug, label, heading = "describe", "Change", "Change {}"
+    submit = "Save"
+    form_class = DescribeForm
+
+    def get_initial(self) -> dict[str, Any]:
+        return {"display_name": self.record.display_name, "email": self.record.email}
+
+    def perform(self, **texts: str) -> str:
+        self.record.describe(by=self.by, **texts)
+        return f"{self.record} is changed."
+
+
+class GroupsForm(forms.Form):
+    groups = forms.MultipleChoiceField(
+        label="The person is",
+        required=False,
+        widget=forms.CheckboxSelectMultiple,
+        choices=[
+            (OPERATORS, "an operator: may issue service tokens with plain roles, and suspend and revoke any token"),
+            (AUDITORS, "an auditor: reads everything in this console, changes nothing"),
+        ],
+    )
+
+
+class ChooseGroups(UserChange):
+    slug, label, heading = "groups", "Operator or auditor", "What {} may do in this console"
+    submit = "Save"
+    form_class = GroupsForm
+    explanation = ("Administrators are those who hold the role osmo-admin: assign or remove it on the person's page.",)
+
+    def get_initial(self) -> dict[str, Any]:
+        return {"groups": [*self.record.groups.values_list("name", flat=True)]}
+
+    def perform(self, groups: list[str]) -> str:
+        self.record.put_into_groups(groups, by=self.by)
+        return f"{self.record} is in these groups now: {', '.join(groups) or 'none'}."
+
+
+class SetPassword(UserChange):
+    slug, label, heading = "password", "Set password", "Set the password of {}"
+    form_class = SetPasswordForm
+    explanation = ("Whoever is signed in as this person is signed out.",)
+
+    def get_form_kwargs(self) -> dict[str, Any]:
+        return {**super().get_form_kwargs(), "user": self.record}
+
+    def perform(self, new_password1: str, **_: str) -> str:
+        self.record.change_password(new_password1, by=self.by)
+        return f"{self.record} has a new password."
+
+
+@admin.register(Person)
+class PersonSection(UserSection):
+    kind = Kind.PERSON
+    list_display = ("username", "display_name", "role_names", "group_list", "state", "signed_in")
+    fields = ("display_name", "email", "state", "group_list", "signed_in", "created", "created_by")
+    readonly_fields = fields
+    list_changes = (AddPerson,)
+    record_changes = (Describe, AssignRole, ChooseGroups, SetPassword, Deactivate, Reactivate, Delete, RemoveRole)
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet:
+        return super().get_queryset(request).prefetch_related("groups")
+
+    def get_urls(self) -> list[URLPattern | URLResolver]:  # type: ignore[override]
+        whoever = self.admin_site.admin_view(self.whoever)
+        return [path("whoever/<int:pk>/", whoever, name="profiles_person_whoever"), *super().get_urls()]
+
+    def whoever(self, request: HttpRequest, pk: int) -> HttpResponse:
+        """To the page of a user of either kind. Events know users by number alone."""
+        user = get_object_or_404(User, pk=pk)
+        kind = "serviceaccount" if user.is_service_account else "person"
+        return redirect(f"admin:profiles_{kind}_change", user.pk)
+
+    @admin.display(description="operator or auditor")
+    def group_list(self, person: User) -> str:
+        return ", ".join(sorted(group.name for group in person.groups.all())) or words.NOTHING
+
+
+def _what_stops(user: User) -> str:
+    if user.is_service_account:
+        return "Its tokens stop working."
+    return "The person is signed out, cannot sign in again, and the person's roles stop counting."
+
+
+UserSection.consequences.append(_what_stops)

@@ -1,0 +1,4 @@
+from tokens.admin import panels
+from tokens.admin.section import AccessTokenSection
+
+__all__ = ["AccessTokenSection", "panels"]

@@ -1,0 +1,122 @@
+"""What is done to a token that exists: a new secret, a pause, the end. Tokens are never edited and never deleted."""
+
+from datetime import timedelta
+from typing import Any
+
+from django import forms
+from django.core.exceptions import ValidationError
+from django.http import HttpResponse
+from django.utils import timezone
+
+from osmo_portal.console.change import Change, ReasonForm
+from osmo_portal.events.actor import Actor
+from tokens import rules
+from tokens.admin.fields import DayField
+from tokens.admin.shown_once import show_secret
+from tokens.models import AccessToken
+from tokens.models.access_token import State
+
+GRACES = [
+    ("86400", "24 hours, time to put the new one in place"),
+    ("3600", "1 hour"),
+    ("604800", "7 days"),
+    ("0", "no longer: it leaked"),
+]
+
+
+class TokenChange(Change):
+    """`handles`: whether it needs power over the token's roles, as does all that could hand over its secret."""
+
+    handles = False
+
+    @classmethod
+    def permits(cls, by: Actor, record: AccessToken) -> bool:
+        allowed = rules.manageable_tokens(by) if cls.handles else rules.endable_tokens(by)
+        return allowed.filter(pk=record.pk).exists()
+
+
+class RotateForm(forms.Form):
+    rotations = forms.IntegerField(widget=forms.HiddenInput, min_value=0)
+    grace = forms.ChoiceField(label="The old secret works", choices=GRACES, widget=forms.RadioSelect)
+    expires_at = DayField(
+        label="New expiry", required=False, help_text="Empty: the token ends when it would have ended."
+    )
+
+
+class Rotate(TokenChange):
+    slug, label, heading = "rotate", "Rotate", "Rotate {}"
+    form_class = RotateForm
+    handles = True
+    explanation = (
+        "The token gets a new secret, shown once on the next page. It works at once.",
+        "The old one works until its grace ends. Use of it after that is reported in the history.",
+    )
+
+    @classmethod
+    def fits(cls, record: AccessToken) -> bool:
+        return record.state() == State.ACTIVE
+
+    def get_initial(self) -> dict[str, Any]:
+        return {"grace": GRACES[0][0], "rotations": self.record.rotations}
+
+    def perform(self, *, rotations: int, grace: str, expires_at: Any) -> AccessToken:
+        """The number of rotations that the page was made with lets a page that is sent twice rotate once."""
+        if rotations != self.record.rotations:
+            raise ValidationError(
+                "The token was rotated since this page was opened, perhaps by this very page. A secret is shown "
+                "once and not again. Go back to the token to rotate it once more."
+            )
+        self.grace = timedelta(seconds=int(grace))
+        return self.record.rotate(by=self.by, grace=self.grace, expires=expires_at)  # type: ignore[no-any-return]
+
+    def answer(self, outcome: AccessToken) -> HttpResponse:
+        end = min(timezone.now() + self.grace, outcome.expires_at)
+        note = f"The old secret works until {end:%Y-%m-%d %H:%M} UTC." if self.grace else "The old secret is dead."
+        return show_secret(self, outcome, f"{outcome} is rotated", note)
+
+
+class Suspend(TokenChange):
+    slug, label, heading, danger = "suspend", "Suspend", "Suspend {}", True
+    form_class = ReasonForm
+    explanation = ("The token stops working at once, until somebody resumes it.",)
+
+    @classmethod
+    def fits(cls, record: AccessToken) -> bool:
+        return record.state() == State.ACTIVE
+
+    def perform(self, reason: str) -> str:
+        self.record.suspend(by=self.by, reason=reason)
+        return f"{self.record} is suspended."
+
+
+class Resume(TokenChange):
+    slug, label, heading = "resume", "Resume", "Resume {}"
+    form_class = ReasonForm
+    handles = True
+    explanation = ("The token works again at once, with the secrets that it has.",)
+
+    @classmethod
+    def fits(cls, record: AccessToken) -> bool:
+        return record.state() == State.SUSPENDED
+
+    def perform(self, reason: str) -> str:
+        self.record.resume(by=self.by, reason=reason)
+        return f"{self.record} works again."
+
+
+class Revoke(TokenChange):
+    slug, label, heading, danger = "revoke", "Revoke", "Revoke {} for good", True
+    form_class = ReasonForm
+    explanation = (
+        "The portal refuses the token and all that was signed in with it at once, for ever.",
+        "Systems that check signatures without asking the portal may accept what they hold for up to 5 minutes more.",
+        "The record stays; its name is free again.",
+    )
+
+    @classmethod
+    def fits(cls, record: AccessToken) -> bool:
+        return record.ended_at is None
+
+    def perform(self, reason: str) -> str:
+        self.record.revoke(by=self.by, reason=reason)
+        return f"{self.record} is revoked for good."
