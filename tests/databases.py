@@ -122,10 +122,12 @@ def _wheel() -> Path:
 def _start(binaries: Path) -> str:
     """Start a cluster in the system's temporary folder and give its URL."""
     home = Path(tempfile.mkdtemp(prefix="osmo-portal-postgresql-"))
-    account = _account(home)
+    account = _account()
     binaries = _within_reach(binaries, home, account)
     password, port = secrets.token_urlsafe(16), _free_port()
     (home / "password").write_text(password)
+    for path in [home, *home.rglob("*")] if account else []:
+        os.chown(path, account["user"], account["group"], follow_symlinks=False)
     place: dict[str, Any] = {**account, "cwd": home, "env": {"PATH": os.environ["PATH"], "LC_ALL": "C.UTF-8"}}
     options = "-D data -U portal -E UTF8 --auth=password --pwfile=password --no-sync"
     subprocess.run([binaries / "initdb", *options.split()], check=True, stdout=subprocess.DEVNULL, **place)
@@ -136,12 +138,11 @@ def _start(binaries: Path) -> str:
     return url
 
 
-def _account(home: Path) -> dict[str, Any]:
-    """Whom `subprocess` shall run the server as; `home` becomes theirs."""
+def _account() -> dict[str, Any]:
+    """Whom `subprocess` shall run the server as."""
     if os.geteuid() != 0:
         return {}
     entry = max((entry for entry in pwd.getpwall() if entry.pw_name in ACCOUNTS), key=lambda entry: entry.pw_name)
-    os.chown(home, entry.pw_uid, entry.pw_gid)
     return {"user": entry.pw_uid, "group": entry.pw_gid, "extra_groups": []}
 
 
@@ -152,7 +153,7 @@ def _within_reach(binaries: Path, home: Path, account: dict[str, Any]) -> Path:
     except PermissionError:
         wheel = _wheel()
         for part in (f"{wheel.name}/{binaries.parent.name}", f"{wheel.name}.libs"):
-            shutil.copytree(wheel.parent / part, home / part, symlinks=True)
+            shutil.copytree(wheel.parent / part, home / part, ignore=shutil.ignore_patterns("include"))
         return home / wheel.name / binaries.parent.name / "bin"
     return binaries
 
