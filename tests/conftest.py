@@ -59,34 +59,31 @@ def django_db_modify_db_settings(request: pytest.FixtureRequest) -> None:
     request.getfixturevalue("django_db_modify_db_settings_parallel_suffix")
 
 
-@pytest.fixture(scope="session", autouse=True)
-def pristine_after_each_transaction_test() -> Iterator[None]:
-    """Flush the events too, past the triggers that guard them, and put back what the migrations had put in.
+@pytest.fixture(scope="session")
+def django_db_setup(django_db_setup: None, django_db_blocker: pytest_django.DjangoDbBlocker) -> Iterator[None]:
+    """After each test that commits, empty the tables and put back what the migrations had put in.
 
-    Django flushes every table after a test that commits. Tests that roll back do not come this way.
+    Django flushes them all; the triggers that guard the events stand aside for that alone. Tests that roll back do not
+    come this way.
     """
     flush = TransactionTestCase._fixture_teardown  # type: ignore[attr-defined]
+    with django_db_blocker.unblock():
+        pristine = connection.creation.serialize_db_to_string()
 
     def flush_and_reload(case: TransactionTestCase) -> None:
+        # Both keep Django from making permissions and content types, which are in `pristine`.
+        case.serialized_rollback = True
+        connection._test_serialized_contents = pristine  # type: ignore[attr-defined]
         triggers.drop(connection)
         try:
-            case.serialized_rollback = True  # keeps `flush` from making rows of its own
             flush(case)
         finally:
             triggers.create(connection)
-        connection.creation.deserialize_db_from_string(connection._test_serialized_contents)  # type: ignore[attr-defined]
+        connection.creation.deserialize_db_from_string(pristine)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(TransactionTestCase, "_fixture_teardown", flush_and_reload)
         yield
-
-
-@pytest.fixture(scope="session")
-def django_db_setup(django_db_setup: None, django_db_blocker: pytest_django.DjangoDbBlocker) -> None:
-    """Remember what the migrations put in."""
-    with django_db_blocker.unblock():
-        contents = connection.creation.serialize_db_to_string()
-        connection._test_serialized_contents = contents  # type: ignore[attr-defined]
 
 
 @pytest.fixture(autouse=True)

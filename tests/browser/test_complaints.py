@@ -38,9 +38,7 @@ def test_a_page_without_fault_is_not_complained_of(page: Page, complaints: list[
         ("<img src='/absent.png'>", "404"),
     ],
 )
-def test_a_page_with_a_fault_is_complained_of(
-    page: Page, complaints: list[str], html: str, complaint: str
-) -> None:
+def test_a_page_with_a_fault_is_complained_of(page: Page, complaints: list[str], html: str, complaint: str) -> None:
     show(page, html)
 
     assert wait_for(page, complaints, complaint), complaints
