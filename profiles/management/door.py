@@ -1,0 +1,53 @@
+"""The command door: what every command that goes through a way in shares."""
+
+import sys
+from typing import Any
+
+from django.core.exceptions import PermissionDenied, ValidationError
+from django.core.management.base import BaseCommand, CommandError
+
+from osmo_portal.events.actor import Actor, Door
+from profiles.models import User
+
+NOTHING_MATCHED = 2
+
+
+class DoorCommand(BaseCommand):
+    """The bare result goes to stdout, the story to stderr. Exit codes: 0 done, 1 error, 2 nothing matched.
+
+    What a way in refuses becomes a CommandError with the same text.
+    """
+
+    def run_from_argv(self, argv: list[str]) -> None:
+        self._called_from_command_line = True
+        try:
+            self.create_parser(argv[0], argv[1]).parse_args(argv[2:])
+        except SystemExit as end:
+            # argparse says 2 for a wrong call; here that means that nothing matched.
+            sys.exit(1 if end.code else 0)
+        super().run_from_argv(argv)
+
+    def execute(self, *args: Any, **options: Any) -> Any:
+        try:
+            return super().execute(*args, **options)
+        except ValidationError as error:
+            raise CommandError(" ".join(error.messages)) from error
+        except PermissionDenied as error:
+            raise CommandError(str(error)) from error
+
+    def tell(self, sentence: str) -> None:
+        """A sentence of the story; not an error, so not in red."""
+        self.stderr.write(sentence, str)
+
+    def acting_as(self, username: str) -> Actor:
+        """The actor of `--actor`: an active user, checked like anyone. Raises CommandError."""
+        user = self.user(username)
+        if not user.is_active:
+            raise CommandError(f"User {user} is not active and may do nothing. Give another --actor.")
+        return Actor.acting_as(user, Door.COMMAND)
+
+    def user(self, username: str) -> User:
+        user: User | None = User.objects.existing().named(username).first()
+        if user is None:
+            raise CommandError(f"There is no user {username!r}. Look at the spelling.")
+        return user
