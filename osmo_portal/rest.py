@@ -133,7 +133,7 @@ class DeclaredFilters(DjangoFilterBackend):  # type: ignore[misc]
         if unknown:
             message = f"There is no such parameter here. There are: {', '.join(sorted(declared))}."
             raise ValidationError({name[:100]: [message] for name in unknown[:20]})
-        empty = sorted(name for name, value in request.query_params.items() if not value.strip())
+        empty = sorted(name for name, value in request.query_params.dict().items() if not str(value).strip())
         if empty:
             raise ValidationError({name: ["Give a value, or leave the parameter out."] for name in empty})
         return super().filter_queryset(request, queryset, view)  # type: ignore[no-any-return]

@@ -4,6 +4,7 @@ import json
 from typing import Any
 
 import pytest
+from django.db import OperationalError
 from django.test import override_settings
 
 from osmo_portal.events.models import Event
@@ -226,3 +227,26 @@ def test_problem_details_name_each_field(cast: Cast):
     assert problem["title"] == "Bad Request"
     assert list(problem["errors"]) == ["digest"]
     assert problem["detail"] == problem["errors"]["digest"][0]
+
+
+def broken(monkeypatch: pytest.MonkeyPatch, error: Exception) -> Any:
+    """The answer where the program or the database fails."""
+
+    def fail(*args: Any, **options: Any) -> None:
+        raise error
+
+    monkeypatch.setattr("profiles.models.Pool.create", fail)
+    rest = Rest(person="grace")
+    rest.client.raise_request_exception = False
+    return rest.post("pools", {"name": "x"})
+
+
+def test_an_error_of_the_program_tells_a_number_and_nothing_else(cast: Cast, monkeypatch: pytest.MonkeyPatch):
+    answer = broken(monkeypatch, RuntimeError("inner workings"))
+
+    refused(answer, 500, answer["x-request-id"])
+    assert "inner" not in answer.content.decode()
+
+
+def test_a_database_that_does_not_answer_is_503(cast: Cast, monkeypatch: pytest.MonkeyPatch):
+    refused(broken(monkeypatch, OperationalError("too many connections for role portal")), 503, "try again")

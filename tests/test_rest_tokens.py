@@ -176,6 +176,14 @@ def test_an_administrators_own_user_token_is_no_administrator(cast: Cast):
     refused(rest.post("tokens", own()), 400, "not yours to see")
 
 
+def test_an_operators_own_user_token_is_no_operator(cast: Cast):
+    strong, rest = cast.service_token(), Rest(cast.user_token("olive", "of-olive").plaintext)
+
+    refused(rest.post("tokens", plain()), 400, "not yours to see")
+    refused(rest.post(f"tokens/{strong.pk}/revoke", {"reason": "x"}), 404)
+    assert rest.names("tokens") == {"of-olive"}
+
+
 @pytest.mark.parametrize(
     ("roles", "text"),
     [
@@ -360,6 +368,7 @@ def test_rotating_gives_a_new_secret_and_leaves_the_old_one_its_grace(cast: Cast
     assert exchange.exchange(answer.json()["secret"])
     assert exchange.exchange(token.plaintext)
     retires = AccessToken.objects.get(pk=token.pk).secrets.get(slot=0).retires_at
+    assert retires is not None
     assert timedelta(0) < retires - datetime.now(UTC) <= timedelta(seconds=600)
 
 
