@@ -52,14 +52,19 @@ def faults(checkpoint: tuple[int, str] | None = None) -> Iterator[str]:
             yield f"Events {number + 1} to {event.pk - 1} are missing."
         elif event.previous_hash != previous:
             yield f"Event {event.pk} does not follow event {number}."
-        if event.hash != event.computed_hash():
-            yield f"Event {event.pk} was changed."
-        if event.lines_digest and event.lines_digest != EventLine.digest(list(event.lines.all())):
-            yield f"The lines of event {event.pk} were changed."
+        yield from _edits(event)
         if checkpoint and checkpoint[0] == event.pk and checkpoint[1] != event.hash:
             yield f"Event {event.pk} is not the one of the checkpoint."
         number, previous = event.pk, event.hash
-    for forged in EventLine.objects.filter(event__lines_digest="").values_list("event_id", flat=True).distinct():
+    without = EventLine.objects.filter(event__lines_digest="").order_by("event_id")
+    for forged in without.values_list("event_id", flat=True).distinct():
         yield f"Event {forged} has lines that it was not written with."
     if checkpoint and checkpoint[0] > number:
         yield f"The tail is cut: the checkpoint knows {checkpoint[0]} events, the table holds {number}."
+
+
+def _edits(event: Event) -> Iterator[str]:
+    if event.hash != event.computed_hash():
+        yield f"Event {event.pk} was changed."
+    if event.lines_digest and event.lines_digest != EventLine.digest(list(event.lines.all())):
+        yield f"The lines of event {event.pk} were changed."

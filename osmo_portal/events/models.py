@@ -1,5 +1,6 @@
 import hashlib
 import json
+from ipaddress import ip_address
 from typing import Any
 
 from django.db import models
@@ -53,6 +54,7 @@ class Event(models.Model):
         """What `hash` must be, from all other fields."""
         values = {f.attname: getattr(self, f.attname) for f in self._meta.concrete_fields if f.name != "hash"}
         values["at"] = self.at.isoformat(timespec="microseconds")
+        values["ip"] = _one_spelling(self.ip)
         text = json.dumps(values, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()
 
@@ -101,3 +103,11 @@ class EventLine(models.Model):
     def digest(lines: "list[EventLine]") -> str:
         text = json.dumps([[line.object_id, line.object_label, line.before, line.after] for line in lines])
         return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _one_spelling(address: str | None) -> str | None:
+    """PostgreSQL writes some addresses in its own way. What is none can only have come past the portal."""
+    try:
+        return str(ip_address(address)) if address else None
+    except ValueError:
+        return address
