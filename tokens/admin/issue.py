@@ -1,6 +1,6 @@
 """Issuing a service token. The owner comes first, because the roles on offer depend on it."""
 
-from datetime import date, timedelta
+from datetime import date
 from typing import Any
 
 from django import forms
@@ -108,7 +108,7 @@ class Issue(Change):
             "may_add_account": self.by.is_administrator,
             "new_account_url": reverse("admin:profiles_serviceaccount_new"),
             "today": timezone.now().date(),
-            "presets": [(days, timezone.now().date() + timedelta(days=days)) for days in (7, 30, 90)],
+            "presets": [days for days in (7, 30, 90) if days < settings.MAX_TOKEN_DAYS],
             "portal_days": settings.MAX_TOKEN_DAYS,
         }
         return super().get_context_data(**{**context, **kwargs})

@@ -1,0 +1,76 @@
+"""The console as its visitors meet it: a signed-in client, addresses, and every page that there is."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from django.apps import apps
+from django.contrib import admin
+from django.http import HttpResponse
+from django.test import Client
+from django.urls import reverse
+
+from osmo_portal.console.change import Change
+from osmo_portal.console.section import Section
+from osmo_portal.events.models import Event, kind_of
+from profiles.models import Person, ServiceAccount, User
+from tests.cast import Cast
+
+Answer = Any  # HttpResponse with what the test client adds to it
+
+ISSUE = "admin:tokens_accesstoken_issue"
+
+
+def visitor(name: str, **defaults: Any) -> Client:
+    """A browser in which `name` is signed in."""
+    client = Client(**defaults)
+    client.force_login(User.objects.get(username=name))
+    return client
+
+
+def address(record: Any, slug: str = "change") -> str:
+    """The page of a record, or of a change to it."""
+    kind = type(record)._meta.model_name
+    if isinstance(record, User):
+        kind = "serviceaccount" if record.is_service_account else "person"
+    return reverse(f"admin:{record._meta.app_label}_{kind}_{slug}", args=[record.pk])
+
+
+def text(answer: HttpResponse) -> str:
+    return answer.content.decode()
+
+
+def form_errors(answer: Answer) -> dict[str, list[str]]:
+    """What the form that is shown again says is wrong."""
+    assert answer.status_code == 200, answer.status_code
+    return dict(answer.context["form"].errors)
+
+
+def sections() -> Iterator[Section]:
+    for model in filter(admin.site.is_registered, apps.get_models()):
+        section = admin.site.get_model_admin(model)
+        assert isinstance(section, Section)
+        yield section
+
+
+def changes() -> list[tuple[Section, type[Change]]]:
+    return [(s, change) for s in sections() for change in [*s.list_changes, *s.record_changes]]
+
+
+def a_record_of(section: Section, cast: Cast) -> Any:
+    """Some record of the section; there is one of each kind."""
+    if section.model in (Person, ServiceAccount):
+        return cast.mallory if section.model is Person else cast.robot
+    if kind_of(section.model) == "accesstoken" and not cast.robot.tokens.exists():
+        cast.service_token()
+    return section.model._default_manager.order_by("-pk")[0]
+
+
+def change_address(section: Section, change: type[Change], cast: Cast) -> str:
+    args = [a_record_of(section, cast).pk] if change in section.record_changes else []
+    return section.address(change.slug, *args)
+
+
+def last_event() -> Event:
+    event = Event.objects.first()
+    assert event is not None
+    return event
