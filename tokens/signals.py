@@ -6,18 +6,19 @@ from django.dispatch import receiver
 
 from osmo_portal.events.actor import Actor
 from profiles.models import Role, User
+from profiles.names import MAX_TEXT
 from profiles.signals import maximum_lifetime_changed, user_deactivated, user_deleted
 from tokens.models import AccessToken
 
 
 @receiver(user_deactivated)
 def suspend_tokens(sender: Any, user: User, by: Actor, reason: str, **kwargs: Any) -> None:
-    AccessToken.objects.owned_by(user).suspend(by=by, reason=f"{user} was deactivated: {reason}")
+    AccessToken.objects.owned_by(user).suspend(by=by, reason=_because(f"{user} was deactivated", reason))
 
 
 @receiver(user_deleted)
 def revoke_tokens(sender: Any, user: User, by: Actor, reason: str, **kwargs: Any) -> None:
-    AccessToken.objects.owned_by(user).revoke(by=by, reason=f"{user} was deleted: {reason}")
+    AccessToken.objects.owned_by(user).revoke(by=by, reason=_because(f"{user} was deleted", reason))
 
 
 @receiver(maximum_lifetime_changed)
@@ -26,3 +27,8 @@ def shorten_tokens(sender: Any, role: Role, by: Actor, **kwargs: Any) -> None:
     if role.max_token_days:
         reason = f"The role {role} allows {role.max_token_days} days."
         AccessToken.objects.given(role).cap_lifetime(role.max_token_days, by=by, reason=reason)
+
+
+def _because(what: str, reason: str) -> str:
+    """A reason for the tokens that is no longer than a reason may be."""
+    return f"{what}: {reason}"[:MAX_TEXT]
