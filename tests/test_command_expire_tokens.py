@@ -54,10 +54,10 @@ EVERYTHING = {"laptop", "phone", "ci-strong", "ci-weak", "root"}
         (["--role=osmo-user"], {"laptop", "phone"}),
         (["--pool=my_pool"], {"ci-strong", "root"}),
         (["--pool=default"], {"root"}),
-        (["--name=ci-*"], {"ci-strong", "ci-weak"}),
-        (["--name=ci-wea?"], {"ci-weak"}),
-        (["--name=laptop"], {"laptop"}),
-        (["--owner=robot", "--name=*strong", "--kind=service"], {"ci-strong"}),
+        (["--name-glob=ci-*"], {"ci-strong", "ci-weak"}),
+        (["--name-glob=ci-wea?"], {"ci-weak"}),
+        (["--name-glob=laptop"], {"laptop"}),
+        (["--owner=robot", "--name-glob=*strong", "--kind=service"], {"ci-strong"}),
         (["--all"], EVERYTHING),
     ],
 )
@@ -141,7 +141,7 @@ def test_expired_and_revoked_tokens_are_left_alone(tokens: dict[str, AccessToken
 
 @pytest.mark.parametrize(
     "args",
-    [["--owner=grace"], ["--name=nothing-*"], ["--pool=my_pool", "--kind=person"], ["--unused-since=2020-01-01"]],
+    [["--owner=grace"], ["--name-glob=nothing-*"], ["--pool=my_pool", "--kind=person"], ["--unused-since=2020-01-01"]],
 )
 def test_nothing_matched_is_exit_code_2(tokens: dict[str, AccessToken], args: list[str]):
     for more in ([], ["--dry-run"]):
@@ -163,7 +163,7 @@ def test_nothing_matched_is_exit_code_2(tokens: dict[str, AccessToken], args: li
         (["--kind=robot"], "invalid choice"),
         (["--all", "--at=soon"], "no instant"),
         (["--unused-since=2020-13-01"], "no instant"),
-        (["--name=*a*a*a*a*"], "at most 3 stars"),
+        (["--name-glob=*a*a*a*a*"], "at most 3 stars"),
         (["--all", "--actor=nobody"], "no user 'nobody'"),
         (["--all", "--actor=ada"], "Only administrators and operators"),
         (["--all", "--actor=audrey"], "Only administrators and operators"),
@@ -230,9 +230,9 @@ def test_a_large_set_shows_its_progress_on_a_terminal_only(cast: Cast, monkeypat
     monkeypatch.setattr(command, "LARGE", 3)
     many_tokens(cast.robot, 6)
 
-    call_command("expire_tokens", "--name=bulk-0", reason="x", stdout=io.StringIO(), stderr=Terminal())
+    call_command("expire_tokens", "--name-glob=bulk-0", reason="x", stdout=io.StringIO(), stderr=Terminal())
     assert "Ending tokens" not in capsys.readouterr().err
-    call_command("expire_tokens", "--name=bulk-*", reason="x", stdout=io.StringIO(), stderr=Terminal())
+    call_command("expire_tokens", "--name-glob=bulk-*", reason="x", stdout=io.StringIO(), stderr=Terminal())
 
     assert "Ending tokens" in capsys.readouterr().err
 

@@ -89,7 +89,8 @@ def manageable_tokens(by: Actor) -> "AccessTokenQuerySet":
 
 def maximum_days(roles: Iterable[Role]) -> int:
     """The strictest maximum lifetime of the roles and of the portal, in days."""
-    return min([settings.MAX_TOKEN_DAYS, *(role.max_token_days for role in roles if role.max_token_days)])
+    portal: int = settings.MAX_TOKEN_DAYS
+    return min([portal, *(role.max_token_days for role in roles if role.max_token_days)])
 
 
 def latest_expiry(roles: Iterable[Role], today: date | None = None) -> date:

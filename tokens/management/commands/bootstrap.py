@@ -1,5 +1,8 @@
 import json
+import shutil
+import sys
 from datetime import date, timedelta
+from pathlib import Path
 from typing import Any
 
 from django.conf import settings
@@ -69,8 +72,16 @@ def _make(username: str) -> dict[str, str]:
         "password": password,
         "token": str(token.plaintext),
         "expires_at": f"{token.expires_at:%Y-%m-%d}",
-        "login": f"osmo login {settings.PORTAL_URL} --method token --token {token.plaintext}",
+        "login": f"{_osmo()} login {settings.PORTAL_URL} --method token --token {token.plaintext}",
     }
+
+
+def _osmo() -> str:
+    """How the client is called from here: by its place where the PATH does not have it."""
+    ours = Path(sys.executable).with_name("osmo")
+    if shutil.which("osmo") or not ours.exists():
+        return "osmo"
+    return str(ours.relative_to(Path.cwd()) if ours.is_relative_to(Path.cwd()) else ours)
 
 
 def _in_one_day() -> date:

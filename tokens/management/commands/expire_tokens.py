@@ -37,7 +37,7 @@ class Command(DoorCommand):
         parser.add_argument("--kind", choices=Kind.values, help="User tokens or service tokens.")
         parser.add_argument("--role", help="Tokens on which this role was put.")
         parser.add_argument("--pool", help="Tokens with a role that allows submit, exec or port-forward on this pool.")
-        parser.add_argument("--name", metavar="GLOB", help="Tokens of this name, or of names like ci-*.")
+        parser.add_argument("--name-glob", metavar="GLOB", help="Tokens of this name, or of names like ci-*.")
         parser.add_argument(
             "--unused-since", type=_instant, metavar="DAY", help="Tokens older than that and not used since."
         )
@@ -105,6 +105,6 @@ FILTERS: dict[str, Callable[[Command, AccessTokenQuerySet, Any], AccessTokenQuer
     "kind": lambda command, tokens, kind: tokens.of_kind(kind),
     "role": Command._of_role,
     "pool": Command._of_pool,
-    "name": lambda command, tokens, glob: tokens.named_like(glob),
+    "name_glob": lambda command, tokens, glob: tokens.named_like(glob),
     "unused_since": lambda command, tokens, instant: tokens.unused_since(instant),
 }
