@@ -99,7 +99,7 @@ class Demo:
 
     @contextmanager
     def server(self) -> Iterator[None]:
-        command = [BIN / "gunicorn", "-c", "osmo_portal/gunicorn.conf.py", "osmo_portal.wsgi", "--access-logfile", "/dev/null"]
+        command = [str(BIN / "gunicorn"), "-c", "osmo_portal/gunicorn.conf.py", "osmo_portal.wsgi", "--access-logfile", "/dev/null"]
         process = subprocess.Popen(command, cwd=HERE, env=self.environment)
         try:
             self._wait(process)

@@ -69,8 +69,8 @@ class User(AuditedModel, AbstractBaseUser, PermissionsMixin):
     Users are never deleted: `deleted_at` ends one, its name is free again, and a new record has a new id.
     """
 
-    is_superuser = None  # type: ignore[assignment]  # replaced below: power comes from roles alone
-    user_permissions = None
+    is_superuser = None  # power comes from roles alone
+    user_permissions = None  # type: ignore[assignment]
     last_login = None  # Django would write it past the audit trail
 
     username = models.CharField("user id", max_length=names.MAX_LENGTH, validators=[names.user_id])
@@ -81,7 +81,7 @@ class User(AuditedModel, AbstractBaseUser, PermissionsMixin):
     accountable = models.ForeignKey(
         "self", models.PROTECT, null=True, blank=True, related_name="accounts", verbose_name="accountable person"
     )
-    is_active = models.BooleanField("active", default=True)
+    is_active = models.BooleanField("active", default=True)  # type: ignore[misc]
     created_at = models.DateTimeField(default=timezone.now)
     created_by = models.ForeignKey("self", models.PROTECT, null=True, blank=True, related_name="+")
     last_signed_in_at = models.DateTimeField(null=True, blank=True)
@@ -311,7 +311,7 @@ class User(AuditedModel, AbstractBaseUser, PermissionsMixin):
 
     def _lock(self) -> "User":
         """The user as stored, held until the transaction ends. A deleted one is not changed any more."""
-        stored = User.objects.select_for_update().get(pk=self.pk)
+        stored: User = User.objects.select_for_update().get(pk=self.pk)
         if stored.deleted_at:
             raise ValidationError(f"The user {stored} was deleted.", code="conflict")
         return stored
@@ -345,7 +345,8 @@ def _known_groups(groups: Iterable[str]) -> set[str]:
 
 def _person_behind(by: Actor) -> User | None:
     """The caller, or the accountable person of a caller that is itself a service account."""
-    return by.user.accountable if by.user and by.user.is_service_account else by.user
+    person: User | None = by.user.accountable if by.user and by.user.is_service_account else by.user
+    return person
 
 
 def _label(user: User | None) -> str | None:

@@ -431,7 +431,7 @@ class AccessToken(AuditedModel):
         self.secrets.filter(pk__in=[s.pk for s in live]).update(
             retires_at=retires_at, retires_with_next=end_at_first_use, **({"slot": None} if immediate else {})
         )
-        return 0 if immediate or not live else 1 - live[0].slot
+        return 1 if live and live[0].slot == 0 and not immediate else 0
 
     def _give_secret(self, slot: int) -> None:
         self.plaintext = secrets.generate()
