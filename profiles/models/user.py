@@ -1,5 +1,5 @@
 from collections.abc import Iterable
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 from django.apps import apps
 from django.contrib.auth.base_user import AbstractBaseUser, BaseUserManager
@@ -81,7 +81,7 @@ class User(AuditedModel, AbstractBaseUser, PermissionsMixin):
     accountable = models.ForeignKey(
         "self", models.PROTECT, null=True, blank=True, related_name="accounts", verbose_name="accountable person"
     )
-    is_active = models.BooleanField("active", default=True)  # type: ignore[misc]
+    is_active = models.BooleanField("active", default=True)
     created_at = models.DateTimeField(default=timezone.now)
     created_by = models.ForeignKey("self", models.PROTECT, null=True, blank=True, related_name="+")
     last_signed_in_at = models.DateTimeField(null=True, blank=True)
@@ -91,7 +91,7 @@ class User(AuditedModel, AbstractBaseUser, PermissionsMixin):
 
     USERNAME_FIELD = "username"
     EMAIL_FIELD = "email"
-    REQUIRED_FIELDS: list[str] = []
+    REQUIRED_FIELDS: ClassVar[list[str]] = []
 
     class Meta:
         ordering = ["username"]
