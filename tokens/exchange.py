@@ -71,7 +71,7 @@ def _note_first_use(standing: Standing, address: str | None, request_id: str) ->
     """The new secret of a rotation works somewhere. Ends the old one where the rotation asked for that."""
     now = timezone.now()
     with audited():
-        fresh = Secret.objects.select_for_update().filter(pk=standing.secret_id, first_used_at=None)
+        fresh = Secret.objects.select_for_update(no_key=True).filter(pk=standing.secret_id, first_used_at=None)
         if not fresh.exists():
             return  # another request was first
         fresh.update(first_used_at=now)

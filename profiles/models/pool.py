@@ -103,7 +103,7 @@ class Pool(AuditedModel):
         self.refresh_from_db()
 
     def _locked(self) -> "Pool":
-        pool = Pool.objects.select_for_update().get(pk=self.pk)
+        pool = Pool.objects.select_for_update(no_key=True).get(pk=self.pk)
         if pool.deleted_at:
             raise ValidationError(f"The pool {pool} was deleted.", code="conflict")
         return pool

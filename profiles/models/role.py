@@ -147,7 +147,7 @@ class Role(AuditedModel):
 
     def _locked(self) -> "Role":
         """This role as it is now, and not as the caller once loaded or altered it, until the transaction ends."""
-        role = Role.objects.select_for_update().get(pk=self.pk)
+        role = Role.objects.select_for_update(no_key=True).get(pk=self.pk)
         if role.deleted_at:
             raise ValidationError(f"The role {role} was deleted.", code="conflict")
         return role

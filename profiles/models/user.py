@@ -311,7 +311,8 @@ class User(AuditedModel, AbstractBaseUser, PermissionsMixin):
 
     def _lock(self) -> "User":
         """The user as stored, held until the transaction ends. A deleted one is not changed any more."""
-        stored: User = User.objects.select_for_update().get(pk=self.pk)
+        # Without the key: who writes this user as `created_by` of something need not wait, and no two wait mutually.
+        stored: User = User.objects.select_for_update(no_key=True).get(pk=self.pk)
         if stored.deleted_at:
             raise ValidationError(f"The user {stored} was deleted.", code="conflict")
         return stored
@@ -325,7 +326,7 @@ class User(AuditedModel, AbstractBaseUser, PermissionsMixin):
     def _refuse_if_last_administrator(self) -> None:
         """Locks the administrators' rows, so that two of them cannot remove each other at the same time."""
         known = User.objects.administrators().values("pk")
-        list(User.objects.filter(pk__in=known).select_for_update().order_by("pk"))
+        list(User.objects.filter(pk__in=known).select_for_update(no_key=True).order_by("pk"))
         if list(User.objects.administrators()) == [self]:  # asked again: the lock may have waited for a removal
             raise ValidationError("This is the last active administrator. Make another one first.", code="last")
 

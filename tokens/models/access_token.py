@@ -149,7 +149,7 @@ class AccessTokenQuerySet(AuditedQuerySet["AccessToken"]):
                 batch = list(
                     self.filter(pk__gt=last)
                     .select_related("owner")
-                    .select_for_update(of=("self",))
+                    .select_for_update(of=("self",), no_key=True)
                     .order_by("pk")[:size]
                 )
                 if batch:
@@ -373,7 +373,7 @@ class AccessToken(AuditedModel):
         """Lets a suspended token work again. A revoked or expired one stays dead."""
         with audited():
             # A deactivation at the same time comes before, and is seen, or after, and suspends again.
-            User.objects.select_for_update().get(pk=self.owner_id)
+            User.objects.select_for_update(no_key=True).get(pk=self.owner_id)
             token = self._locked()
             token._check_may_be_handled(by, "resume")
             if token.state() != State.SUSPENDED:
@@ -386,7 +386,7 @@ class AccessToken(AuditedModel):
 
     def _locked(self) -> "AccessToken":
         """This token as it is now, its row locked until the transaction ends."""
-        return AccessToken.objects.select_for_update(of=("self",)).select_related("owner").get(pk=self.pk)
+        return AccessToken.objects.select_for_update(of=("self",), no_key=True).select_related("owner").get(pk=self.pk)
 
     def _check_may_be_handled(self, by: Actor, verb: str) -> None:
         if not rules.manageable_tokens(by).filter(pk=self.pk).exists():
@@ -420,7 +420,7 @@ class AccessToken(AuditedModel):
 
     def _retire_secrets(self, now: datetime, retires_at: datetime, end_at_first_use: bool) -> int:
         """Retires the live secrets; returns the slot that is free for the new one."""
-        live = list(self.secrets.select_for_update().live(now).order_by("created_at"))
+        live = list(self.secrets.select_for_update(no_key=True).live(now).order_by("created_at"))
         if len(live) > 1 and retires_at > now:
             end = live[0].retires_at
             message = f"Two secrets live already; the older one ends at {end:%Y-%m-%d %H:%M} UTC."
@@ -518,7 +518,7 @@ def _check_name(name: str) -> None:
 
 def _lock_owner(owner: User, assignments: list[RoleAssignment]) -> None:
     """Holds the owner as it was checked, so that a deactivation or a removal of a role comes before or after."""
-    locked = User.objects.select_for_update(of=("self",)).get(pk=owner.pk)
+    locked = User.objects.select_for_update(of=("self",), no_key=True).get(pk=owner.pk)
     if not locked.is_active or locked.deleted_at:
         raise ValidationError({"owner": f"User {owner} is not active."}, code="inactive")
     effective = RoleAssignment.objects.effective().filter(pk__in=[a.pk for a in assignments])
