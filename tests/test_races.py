@@ -1,0 +1,337 @@
+"""Races with real threads: of those that exclude each other exactly one wins, and nothing is lost."""
+
+import threading
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.core.exceptions import ValidationError
+from django.db import connection
+
+from osmo_portal.events import chain
+from osmo_portal.events.actor import ADMINISTRATOR_ROLE
+from osmo_portal.events.models import Event
+from profiles.models import Pool, Role, RoleAssignment, User
+from tests.cast import PLAIN_ROLE, POOL_ROLE, Cast, in_days
+from tokens import exchange, jwt, standing
+from tokens.models import AccessToken, Secret, SigningKey
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+ROUNDS = 2  # each with fresh objects: one round alone may miss the moment
+
+
+@pytest.fixture
+def committed() -> Iterator[Cast]:
+    """The cast, seen by other connections. Afterwards the chain is whole, whoever won."""
+    yield Cast()
+    assert list(chain.faults()) == []
+    assert list(Event.objects.order_by("pk").values_list("pk", flat=True)) == list(range(1, Event.objects.count() + 1))
+
+
+def race(*attempts: Callable[[], Any]) -> list[Any]:
+    """What each returned, or the error it raised, all started at the same moment in threads of their own."""
+    barrier, results = threading.Barrier(len(attempts), timeout=30), [None] * len(attempts)
+
+    def run(number: int, attempt: Callable[[], Any]) -> None:
+        try:
+            connection.ensure_connection()
+            barrier.wait()
+            results[number] = attempt()
+        except Exception as error:  # whatever it is, the test looks at it
+            results[number] = error
+        finally:
+            connection.close()
+
+    threads = [threading.Thread(target=run, args=pair) for pair in enumerate(attempts)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert not any(thread.is_alive() for thread in threads)
+    return results
+
+
+def errors(results: list[Any]) -> list[Exception]:
+    return [result for result in results if isinstance(result, Exception)]
+
+
+def winners(results: list[Any]) -> list[Any]:
+    return [result for result in results if not isinstance(result, Exception)]
+
+
+def only_told(results: list[Any], *messages: str) -> bool:
+    """Losers are told what happened in words, not by an error of the database."""
+    return all(isinstance(e, ValidationError) and any(m in str(e) for m in messages) for e in errors(results))
+
+
+@pytest.mark.parametrize("number", range(ROUNDS))
+def test_of_two_tokens_of_one_name_one_is_issued(committed: Cast, number: int) -> None:
+    by = committed.by("grace")
+
+    def issue() -> AccessToken:
+        return AccessToken.issue(by=by, owner=committed.ada, name="same", expires=in_days(5))
+
+    results = race(issue, issue, issue)
+
+    assert len(winners(results)) == 1
+    assert only_told(results, "Token name same already exists")
+    assert AccessToken.objects.count() == Secret.objects.count() == 1
+    assert Event.objects.filter(action="token.issued").count() == 1
+
+
+@pytest.mark.parametrize("number", range(ROUNDS))
+def test_of_two_accounts_of_one_name_one_is_made(committed: Cast, number: int) -> None:
+    by = committed.by("grace")
+
+    def issue() -> AccessToken:
+        return AccessToken.issue_with_account(by=by, name="nightly", expires=in_days(5), roles=[PLAIN_ROLE])
+
+    results = race(issue, issue)
+
+    assert len(winners(results)) == 1
+    assert only_told(results, "already exists")
+    assert User.objects.filter(username="nightly").count() == 1
+    assert AccessToken.objects.count() == 1
+
+
+@pytest.mark.parametrize("number", range(ROUNDS))
+def test_of_two_rotations_one_wins(committed: Cast, number: int) -> None:
+    by, token = committed.by("grace"), committed.service_token()
+    seen = [AccessToken.objects.get(pk=token.pk) for _ in range(3)]
+
+    results = race(*(lambda one=one: one.rotate(by=by, grace=timedelta(0)) for one in seen))
+
+    (winner,) = winners(results)
+    assert only_told(results, "rotated by somebody else just now")
+    assert Secret.objects.filter(token=token).live().count() == 1
+    assert exchange.exchange(winner.plaintext)
+
+
+@pytest.mark.parametrize("number", range(ROUNDS))
+def test_a_rotation_against_a_revocation_leaves_no_secret_that_works(committed: Cast, number: int) -> None:
+    by, token = committed.by("grace"), committed.service_token()
+    seen = [AccessToken.objects.get(pk=token.pk) for _ in range(2)]
+
+    rotated, revoked = race(lambda: seen[0].rotate(by=by), lambda: seen[1].revoke(by=by, reason="leaked"))
+
+    assert revoked is None
+    assert only_told([rotated], "The token is revoked")
+    for plaintext in {token.plaintext, getattr(rotated, "plaintext", token.plaintext)}:
+        with pytest.raises(exchange.Refused, match="revoked"):
+            exchange.exchange(plaintext)
+
+
+@pytest.mark.parametrize("number", range(ROUNDS))
+def test_a_bulk_revocation_against_exchanges_and_rotations_loses_nothing(committed: Cast, number: int) -> None:
+    by = committed.by("grace")
+    tokens = [committed.service_token(f"t{n}") for n in range(6)]
+    jwt.key_set()
+
+    def use() -> list[str]:
+        outcomes = []
+        for token in tokens:
+            try:
+                outcomes.append(exchange.exchange(token.plaintext)[0])
+            except exchange.Refused as refusal:
+                outcomes.append(str(refusal))
+        return outcomes
+
+    results = race(
+        lambda: AccessToken.objects.all().revoke(by=by, reason="spring"),
+        use,
+        lambda: [_quietly(lambda t=t: AccessToken.objects.get(pk=t.pk).rotate(by=by)) for t in reversed(tokens)],
+    )
+
+    assert not errors(results)
+    assert results[0] == 6
+    for text in results[1]:
+        assert text == "Access Token has been revoked" or _refused_now(text)
+    assert not AccessToken.objects.listed().exists()
+    with pytest.raises(exchange.Refused, match="revoked"):
+        exchange.exchange(tokens[0].plaintext)
+
+
+def _quietly(attempt: Callable[[], Any]) -> Any:
+    try:
+        return attempt()
+    except ValidationError as error:
+        return error
+
+
+def _refused_now(text: str) -> bool:
+    said, kid = jwt.verify(text)
+    found = standing.of_jwt(token_id=said["osmo_token_id"], secret_id=said["osmo_secret_id"], kid=kid)
+    return found is not None and found.refusal == "revoked"
+
+
+@pytest.mark.parametrize("number", range(ROUNDS))
+def test_two_bulk_revocations_end_each_token_once(committed: Cast, number: int) -> None:
+    by = committed.by("grace")
+    for token in range(6):
+        committed.service_token(f"t{token}")
+
+    results = race(*(lambda: AccessToken.objects.all().revoke(by=by, reason="spring") for _ in range(3)))
+
+    assert not errors(results)
+    assert sum(results) == 6
+    lines = [line.object_id for event in Event.objects.filter(action="tokens.revoked") for line in event.lines.all()]
+    assert len(lines) == len({*lines}) == 6
+
+
+@pytest.mark.parametrize("number", range(ROUNDS))
+def test_two_first_uses_are_told_once(committed: Cast, number: int) -> None:
+    rotated = committed.service_token().rotate(by=committed.by("grace"), end_old_at_first_use=True)
+    jwt.key_set()
+
+    results = race(*(lambda: exchange.exchange(rotated.plaintext) for _ in range(3)))
+
+    assert not errors(results)
+    assert Event.objects.filter(action="secret.first_used").count() == 1
+
+
+@pytest.mark.parametrize("number", range(ROUNDS))
+def test_an_alarm_is_told_once(committed: Cast, number: int) -> None:
+    token = committed.service_token()
+    token.suspend(by=committed.by("grace"), reason="odd")
+
+    results = race(*(lambda: exchange.exchange(token.plaintext) for _ in range(3)))
+
+    assert all(isinstance(result, exchange.Refused) for result in results)
+    assert Event.objects.filter(action="exchange.refused.suspended").count() == 1
+
+
+@pytest.mark.parametrize("number", range(ROUNDS))
+def test_the_first_signing_key_is_made_once(committed: Cast, number: int) -> None:
+    results = race(*(SigningKey.current_or_first for _ in range(3)))
+
+    assert not errors(results)
+    assert len({*results}) == SigningKey.objects.count() == 1
+    assert Event.objects.filter(action="signing_key.created").count() == 1
+
+
+@pytest.mark.parametrize("number", range(ROUNDS))
+@pytest.mark.parametrize(
+    "end",
+    [
+        lambda user, by: user.deactivate(by=by, reason="left"),
+        lambda user, by: user.remove_role(ADMINISTRATOR_ROLE, by=by, reason="left"),
+        lambda user, by: user.mark_deleted(by=by, reason="left"),
+    ],
+    ids=["deactivate", "remove", "delete"],
+)
+def test_two_administrators_cannot_remove_each_other(committed: Cast, end: Callable, number: int) -> None:
+    committed.ada.assign_role(ADMINISTRATOR_ROLE, by=committed.by("grace"))
+    grace, ada = committed.by("grace"), committed.by("ada")
+    victims = [User.objects.get(username=name) for name in ("ada", "grace")]
+
+    results = race(lambda: end(victims[0], grace), lambda: end(victims[1], ada))
+
+    assert len(errors(results)) == 1
+    assert only_told(results, "This is the last active administrator")
+    assert User.objects.administrators().count() == 1
+
+
+@pytest.mark.parametrize("number", range(ROUNDS))
+def test_an_issue_against_a_deactivation_leaves_no_live_token(committed: Cast, number: int) -> None:
+    by, ada = committed.by("grace"), User.objects.get(username="ada")
+
+    results = race(
+        lambda: AccessToken.issue(by=by, owner=committed.ada, name="late", expires=in_days(5)),
+        lambda: ada.deactivate(by=by, reason="left"),
+    )
+
+    assert only_told(results, "is not active")
+    assert not AccessToken.objects.owned_by(committed.ada).live().exists()
+
+
+@pytest.mark.parametrize("number", range(ROUNDS))
+def test_a_resume_against_a_deactivation_leaves_no_live_token(committed: Cast, number: int) -> None:
+    by, token = committed.by("grace"), committed.user_token()
+    token.suspend(by=by, reason="holiday")
+    ada = User.objects.get(username="ada")
+
+    results = race(lambda: token.resume(by=by, reason="back"), lambda: ada.deactivate(by=by, reason="left"))
+
+    assert only_told(results, "is not active")
+    assert not AccessToken.objects.live().exists()
+
+
+@pytest.mark.parametrize("number", range(ROUNDS))
+def test_a_role_is_assigned_once(committed: Cast, number: int) -> None:
+    by = committed.by("grace")
+
+    results = race(*(lambda: User.objects.get(username="ada").assign_role(POOL_ROLE, by=by) for _ in range(3)))
+
+    assert not errors(results)
+    assert RoleAssignment.objects.effective().filter(user=committed.ada, role__name=POOL_ROLE).count() == 1
+    assert (
+        Event.objects.filter(action="role.assigned", object_id=committed.ada.pk, changes__role=POOL_ROLE).count() == 1
+    )
+
+
+@pytest.mark.parametrize("number", range(ROUNDS))
+@pytest.mark.parametrize("names", [("new", "new"), ("new", "NEW")])
+def test_of_two_users_of_one_id_one_is_made(committed: Cast, names: tuple[str, str], number: int) -> None:
+    by = committed.by("grace")
+
+    results = race(*(lambda name=name: User.create_person(by=by, username=name) for name in names))
+
+    assert len(winners(results)) == 1
+    assert only_told(results, "already exists")
+
+
+@pytest.mark.parametrize("model", [Role, Pool])
+def test_of_two_roles_or_pools_of_one_name_one_is_made(committed: Cast, model: Any) -> None:
+    by = committed.by("grace")
+
+    results = race(*(lambda: model.create(by=by, name="new") for _ in range(2)))
+
+    assert len(winners(results)) == 1
+    assert only_told(results, "already exists")
+
+
+@pytest.mark.parametrize("number", range(ROUNDS))
+def test_a_role_is_deleted_once(committed: Cast, number: int) -> None:
+    by = committed.by("grace")
+    seen = [Role.objects.get(name=PLAIN_ROLE) for _ in range(2)]
+
+    results = race(*(lambda role=role: role.mark_deleted(by=by, reason="unused") for role in seen))
+
+    assert only_told(results, "was deleted")
+    assert Event.objects.filter(action="role.deleted").count() == 1
+
+
+@pytest.mark.parametrize("number", range(ROUNDS))
+def test_two_changes_of_a_role_follow_each_other(committed: Cast, number: int) -> None:
+    """What one saves of the policies and the other of the description both stay, and so does what is derived."""
+    by = committed.by("grace")
+    seen = [Role.objects.get(name=PLAIN_ROLE) for _ in range(2)]
+    submit = [{"effect": "Allow", "actions": ["workflow:Create"], "resources": ["pool/x"]}]
+
+    results = race(
+        lambda: seen[0].change(by=by, policies=submit), lambda: seen[1].change(by=by, description="Submits.")
+    )
+
+    assert not errors(results)
+    role = Role.objects.get(name=PLAIN_ROLE)
+    assert (role.policies, role.description, role.grants_pools, role.is_plain) == (submit, "Submits.", True, False)
+
+
+@pytest.mark.parametrize("number", range(ROUNDS))
+def test_events_of_many_writers_make_one_chain(committed: Cast, number: int) -> None:
+    """The fixture looks at the chain afterwards."""
+    by, before = committed.by("grace"), Event.objects.count()
+
+    results = race(*(lambda n=n: [Pool.create(by=by, name=f"p{n}-{m}") for m in range(5)] for n in range(4)))
+
+    assert not errors(results)
+    assert Event.objects.count() == before + 20
+
+
+def test_the_race_itself_runs_at_the_same_time(committed: Cast) -> None:
+    """Without threads that meet, the barrier would break and every test above would fail."""
+    meeting = threading.Barrier(3, timeout=30)
+
+    assert sorted(race(meeting.wait, meeting.wait, meeting.wait)) == [0, 1, 2]
