@@ -68,7 +68,7 @@ def test_the_cost_does_not_grow_with_roles_tokens_or_secrets(cast: Cast) -> None
     assert_named(queries_of(token.plaintext), STANDING)
 
 
-@pytest.mark.parametrize("secret", ["", "x", "osmo_" + "0" * 49, "A" * 1_000_000, secrets.generate()[:-1] + "!"])
+@pytest.mark.parametrize("secret", ["", "x", "osmo_" + "0" * 49, "A" * 1_000_000, "osmo_" + "A" * 48 + "!"])
 def test_what_cannot_be_a_secret_costs_no_query(db: None, secret: str, django_assert_num_queries: Any) -> None:
     with django_assert_num_queries(0):
         assert refusal(secret) == "Access Token is invalid"
