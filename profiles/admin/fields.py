@@ -11,7 +11,7 @@ from django.urls import reverse_lazy
 from profiles.models import User
 from profiles.names import MAX_LENGTH
 
-TOO_DEEP = "This is nested too deeply to be read. Write a list of policies."
+UNREADABLE = "This is nested too deeply, or holds too long a number. Write a list of policies."
 
 
 class UserField(forms.CharField):
@@ -68,7 +68,7 @@ class PoliciesField(forms.JSONField):
                 where = f"line {error.lineno}, column {error.colno}"
                 raise ValidationError(f"This is not JSON ({where}: {error.msg}).", code="json") from None
             except (RecursionError, ValueError):
-                raise ValidationError(TOO_DEEP, code="json") from None
+                raise ValidationError(UNREADABLE, code="json") from None
         return super().to_python(value)
 
     def clean(self, value: Any) -> Any:

@@ -1,0 +1,375 @@
+"""People and service accounts in the console."""
+
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import Group
+from django.urls import reverse
+
+from osmo_portal.events.models import Event
+from profiles.models import Kind, RoleAssignment, User
+from tests.cast import PASSWORD, PLAIN_ROLE, POOL_ROLE, Cast
+from tests.console import Answer, address, form_errors, last_event, text, visitor
+from tokens.models import AccessToken
+
+ADD_PERSON = "admin:profiles_person_new"
+ADD_ACCOUNT = "admin:profiles_serviceaccount_new"
+
+
+def act(record: User, slug: str, name: str = "grace", **data: Any) -> Answer:
+    return visitor(name).post(address(record, slug), data)
+
+
+def add(route: str, **data: Any) -> Answer:
+    return visitor("grace").post(reverse(route), data)
+
+
+def listed(kind: str, **query: Any) -> list[str]:
+    page = visitor("audrey").get(reverse(f"admin:profiles_{kind}_changelist"), query)
+    return [user.username for user in page.context["cl"].result_list]
+
+
+# Adding.
+
+
+def test_an_administrator_adds_a_person(cast: Cast) -> None:
+    answer = add(ADD_PERSON, username="petra", display_name="Petra P.", email="petra@example.com")
+
+    petra = User.objects.get(username="petra")
+    assert answer["Location"] == address(petra)
+    assert (petra.kind, petra.display_name, petra.email) == (Kind.PERSON, "Petra P.", "petra@example.com")
+    assert not petra.has_usable_password()
+    assert petra.held_role_names == {"osmo-user"}
+
+
+@pytest.mark.parametrize(
+    ("changed", "field"),
+    [
+        ({"username": ""}, "username"),
+        ({"username": "ADA"}, "username"),
+        ({"username": "robot"}, "username"),
+        ({"username": "a b"}, "username"),
+        ({"username": "nul\0"}, "username"),
+        ({"username": "x" * 255}, "username"),
+        ({"username": "<img src=x onerror=alert(1)>"}, "username"),
+        ({"email": "no"}, "email"),
+        ({"email": "a@example.com\0"}, "email"),
+        ({"display_name": "nul\0"}, "display_name"),
+        ({"display_name": "x" * 255}, "display_name"),
+    ],
+)
+def test_a_bad_person_is_an_error_beside_the_field(cast: Cast, changed: dict[str, str], field: str) -> None:
+    before = User.objects.count()
+
+    answer = add(ADD_PERSON, **{"username": "petra", **changed})
+
+    assert set(form_errors(answer)) == {field}
+    assert User.objects.count() == before
+    assert "<img src=x" not in text(answer)
+
+
+def test_posted_fields_beside_the_form_give_no_power(cast: Cast) -> None:
+    forged = {"is_staff": "on", "roles": "osmo-admin", "groups": "operators", "kind": "service", "id": "1"}
+
+    add(ADD_PERSON, username="petra", **forged)
+
+    petra = User.objects.get(username="petra")
+    assert petra.held_role_names == {"osmo-user"}
+    assert (petra.kind, petra.is_staff) == (Kind.PERSON, False)
+
+
+def test_an_administrator_adds_a_service_account(cast: Cast) -> None:
+    answer = add(ADD_ACCOUNT, username="fleet", purpose="trains", accountable="ada", roles=[POOL_ROLE])
+
+    fleet = User.objects.get(username="fleet")
+    assert answer["Location"] == address(fleet)
+    assert (fleet.kind, fleet.accountable, fleet.purpose) == (Kind.SERVICE, cast.ada, "trains")
+    assert fleet.held_role_names == {POOL_ROLE}
+    assert not fleet.has_usable_password()
+
+
+@pytest.mark.parametrize(
+    ("changed", "field"),
+    [
+        ({"accountable": ""}, "accountable"),
+        ({"accountable": "nobody"}, "accountable"),
+        ({"accountable": "robot"}, "accountable"),
+        ({"accountable": "nul\0"}, "accountable"),
+        ({"accountable": "x" * 400}, "accountable"),
+        ({"purpose": ""}, "purpose"),
+        ({"purpose": "\x1b"}, "purpose"),
+        ({"username": "ada"}, "username"),
+        ({"roles": ["no-such"]}, "roles"),
+        ({"roles": ["osmo-default"]}, "roles"),
+    ],
+)
+def test_a_bad_service_account_is_an_error_beside_the_field(cast: Cast, changed: dict[str, Any], field: str) -> None:
+    answer = add(ADD_ACCOUNT, **{"username": "fleet", "purpose": "trains", "accountable": "ada", **changed})
+
+    assert set(form_errors(answer)) == {field}
+    assert not User.objects.filter(username="fleet").exists()
+
+
+def test_the_form_proposes_the_administrator_as_accountable(cast: Cast) -> None:
+    page = visitor("grace").get(reverse(ADD_ACCOUNT))
+
+    assert 'value="grace"' in text(page)
+
+
+def test_an_inactive_person_is_not_made_accountable(cast: Cast) -> None:
+    cast.mallory.deactivate(by=cast.by("grace"), reason="left")
+
+    answer = act(cast.robot, "hand-over", to="mallory")
+
+    assert "no active person" in form_errors(answer)["to"][0]
+    assert User.objects.get(username="robot").accountable == cast.ada
+
+
+def test_handing_over_changes_the_accountable_person_and_no_right(cast: Cast) -> None:
+    token = cast.service_token()
+
+    act(cast.robot, "hand-over", to="Olive")
+
+    robot = User.objects.get(username="robot")
+    assert robot.accountable == cast.olive
+    assert robot.held_role_names == {POOL_ROLE, PLAIN_ROLE}
+    assert AccessToken.objects.get(pk=token.pk).state() == "active"
+
+
+# Changing.
+
+
+def test_a_person_is_described(cast: Cast) -> None:
+    act(cast.ada, "describe", display_name="Ada", email="ada@example.org")
+
+    ada = User.objects.get(username="ada")
+    assert (ada.display_name, ada.email) == ("Ada", "ada@example.org")
+    assert last_event().changes["email"] == ["ada@example.com", "ada@example.org"]
+    assert last_event().object_type == "user"
+
+
+def test_a_service_account_is_described(cast: Cast) -> None:
+    act(cast.robot, "describe", purpose="continuous integration", display_name="", email="")
+
+    assert User.objects.get(username="robot").purpose == "continuous integration"
+
+
+def test_a_role_is_assigned_and_removed(cast: Cast) -> None:
+    act(cast.ada, "assign-role", role=PLAIN_ROLE)
+    assert PLAIN_ROLE in User.objects.get(username="ada").held_role_names
+
+    act(cast.ada, "remove-role", role=PLAIN_ROLE, reason="was for a week")
+    assert PLAIN_ROLE not in User.objects.get(username="ada").held_role_names
+    ended = RoleAssignment.objects.get(user=cast.ada, role__name=PLAIN_ROLE)
+    assert (ended.assigned_by, ended.removed_by) == (cast.grace, cast.grace)
+    assert last_event().reason == "was for a week"
+
+
+@pytest.mark.parametrize("role", ["", "no-such", "osmo-default", "osmo-user", "nul\0"])
+def test_only_roles_that_are_not_held_are_assigned(cast: Cast, role: str) -> None:
+    answer = act(cast.ada, "assign-role", role=role)
+
+    assert set(form_errors(answer)) == {"role"}
+
+
+@pytest.mark.parametrize("role", ["", "no-such", PLAIN_ROLE])
+def test_only_roles_that_are_held_are_removed(cast: Cast, role: str) -> None:
+    answer = act(cast.ada, "remove-role", role=role)
+
+    assert set(form_errors(answer)) == {"role"}
+
+
+def test_the_page_of_a_user_says_who_gave_which_role(cast: Cast) -> None:
+    act(cast.ada, "assign-role", role=POOL_ROLE)
+
+    page = text(visitor("audrey").get(address(cast.ada)))
+
+    assert POOL_ROLE in page
+    assert "pool my_pool*: submit, exec, port-forward" in page
+    assert "grace" in page
+
+
+def test_the_page_of_a_user_lists_the_tokens(cast: Cast) -> None:
+    cast.service_token("deploy")
+
+    page = text(visitor("grace").get(address(cast.robot)))
+
+    assert "deploy" in page
+    assert "?owner=robot" in page
+    assert "?owner=ada" not in text(visitor("grace").get(address(cast.ada)))
+
+
+def test_a_person_becomes_operator_and_auditor_by_group(cast: Cast) -> None:
+    act(cast.ada, "groups", groups=["operators", "auditors"])
+    assert User.objects.get(username="ada").group_names == {"operators", "auditors"}
+
+    act(cast.ada, "groups")
+    assert User.objects.get(username="ada").group_names == frozenset()
+
+
+def test_a_group_of_ones_own_invention_is_refused(cast: Cast) -> None:
+    Group.objects.create(name="wizards")
+
+    answer = act(cast.ada, "groups", groups=["wizards"])
+
+    assert set(form_errors(answer)) == {"groups"}
+
+
+def test_an_administrator_sets_a_password(cast: Cast) -> None:
+    new = "a long enough phrase"
+
+    act(cast.ada, "password", new_password1=new, new_password2=new)
+
+    ada = User.objects.get(username="ada")
+    assert ada.check_password(new)
+    assert last_event().action == "user.password_changed"
+    assert new not in str(last_event().changes)
+
+
+@pytest.mark.parametrize(("first", "second"), [("short", "short"), ("a long enough phrase", "another"), ("", "")])
+def test_a_weak_or_mistyped_password_is_refused(cast: Cast, first: str, second: str) -> None:
+    answer = act(cast.ada, "password", new_password1=first, new_password2=second)
+
+    assert form_errors(answer)
+    assert User.objects.get(username="ada").check_password(PASSWORD)
+
+
+def test_a_service_account_has_no_page_for_a_password(cast: Cast) -> None:
+    page = f"{reverse('admin:profiles_serviceaccount_changelist')}{cast.robot.pk}/password/"
+    other = reverse("admin:profiles_person_password", args=[cast.robot.pk])
+
+    assert visitor("grace").post(page, {"new_password1": PASSWORD, "new_password2": PASSWORD}).status_code in (302, 404)
+    assert visitor("grace").post(other, {"new_password1": PASSWORD, "new_password2": PASSWORD}).status_code == 404
+    assert not User.objects.get(username="robot").has_usable_password()
+
+
+# Ending.
+
+
+def test_deactivating_says_what_stops_and_suspends_the_tokens(cast: Cast) -> None:
+    cast.service_token("one")
+    cast.service_token("two")
+
+    page = visitor("grace").get(address(cast.robot, "deactivate"))
+    assert "2 live tokens are suspended." in text(page)
+
+    act(cast.robot, "deactivate", reason="not needed")
+    assert {token.state() for token in AccessToken.objects.all()} == {"suspended"}
+    assert not User.objects.get(username="robot").is_active
+
+
+def test_reactivating_resumes_no_token(cast: Cast) -> None:
+    cast.service_token()
+    act(cast.robot, "deactivate", reason="pause")
+
+    act(cast.robot, "reactivate", reason="needed again")
+
+    assert User.objects.get(username="robot").is_active
+    assert AccessToken.objects.get().state() == "suspended"
+
+
+def test_deleting_keeps_the_record_and_revokes_the_tokens(cast: Cast) -> None:
+    cast.service_token()
+
+    act(cast.robot, "delete-record", reason="decommissioned")
+
+    robot = User.objects.get(username="robot")
+    assert robot.deleted_at
+    assert AccessToken.objects.get().state() == "revoked"
+    page = visitor("grace").get(address(robot))
+    assert page.context["buttons"] == []
+    assert "decommissioned" in text(page)
+
+
+@pytest.mark.parametrize("slug", ["deactivate", "delete-record"])
+def test_ending_a_user_needs_a_reason(cast: Cast, slug: str) -> None:
+    answer = act(cast.ada, slug, reason="  ")
+
+    assert set(form_errors(answer)) == {"reason"}
+    assert User.objects.get(username="ada").is_active
+
+
+@pytest.mark.parametrize(
+    ("slug", "data"),
+    [
+        ("deactivate", {"reason": "x"}),
+        ("delete-record", {"reason": "x"}),
+        ("remove-role", {"role": "osmo-admin", "reason": "x"}),
+    ],
+)
+def test_the_last_administrator_stays(cast: Cast, slug: str, data: dict[str, str]) -> None:
+    answer = act(cast.grace, slug, **data)
+
+    assert "last active administrator" in form_errors(answer)["__all__"][0]
+    assert User.objects.get(username="grace").is_administrator
+    assert not Event.objects.filter(action__in=["user.deactivated", "user.deleted", "role.removed"]).exists()
+
+
+@pytest.mark.parametrize("slug", ["describe", "assign-role", "groups", "password", "deactivate", "delete-record"])
+def test_nothing_is_done_to_a_deleted_person(cast: Cast, slug: str) -> None:
+    cast.ada.mark_deleted(by=cast.by("grace"), reason="left")
+    events = Event.objects.count()
+
+    answer = visitor("grace").post(address(cast.ada, slug), {"reason": "x", "role": PLAIN_ROLE, "email": ""})
+
+    assert answer["Location"] == address(cast.ada)
+    assert Event.objects.exclude(action="signin.succeeded").count() == events
+
+
+@pytest.mark.parametrize("name", ["olive", "audrey"])
+@pytest.mark.parametrize("slug", ["assign-role", "groups", "password", "deactivate"])
+def test_power_over_people_is_the_administrators(cast: Cast, name: str, slug: str) -> None:
+    answer = act(cast.mallory, slug, name, role="osmo-admin", groups=["operators"], reason="x")
+
+    assert answer.status_code == 403
+    assert "Ask an administrator." in text(answer)
+
+
+# Lists.
+
+
+def test_people_and_service_accounts_have_lists_of_their_own(cast: Cast) -> None:
+    assert listed("person") == ["ada", "audrey", "grace", "mallory", "olive"]
+    assert listed("serviceaccount") == ["robot"]
+
+
+def test_lists_leave_out_the_deleted_unless_asked(cast: Cast) -> None:
+    cast.mallory.mark_deleted(by=cast.by("grace"), reason="left")
+    cast.olive.deactivate(by=cast.by("grace"), reason="holiday")
+
+    assert listed("person") == ["ada", "audrey", "grace", "olive"]
+    assert listed("person", state="deleted") == ["mallory"]
+    assert listed("person", state="inactive") == ["olive"]
+    assert listed("person", q="gr") == ["grace"]
+
+
+def test_accounts_whose_accountable_person_left_are_found(cast: Cast) -> None:
+    assert listed("serviceaccount", state="left-behind") == []
+
+    cast.ada.deactivate(by=cast.by("grace"), reason="left")
+
+    assert listed("serviceaccount", state="left-behind") == ["robot"]
+
+
+def test_a_person_is_not_found_among_service_accounts(cast: Cast) -> None:
+    page = reverse("admin:profiles_serviceaccount_hand-over", args=[cast.ada.pk])
+
+    assert visitor("grace").get(page).status_code == 404
+
+
+def test_a_user_known_by_number_alone_is_found(cast: Cast) -> None:
+    client = visitor("audrey")
+
+    for user in (cast.ada, cast.robot):
+        assert client.get(reverse("admin:profiles_person_whoever", args=[user.pk]))["Location"] == address(user)
+
+
+def test_suggestions_are_active_users_that_begin_so(cast: Cast) -> None:
+    client = visitor("olive")
+    cast.audrey.deactivate(by=cast.by("grace"), reason="left")
+
+    people = client.get(reverse("admin:profiles_person_suggest"), {"q": "a"}).json()
+    accounts = client.get(reverse("admin:profiles_serviceaccount_suggest"), {"q": ""}).json()
+
+    assert people == {"names": ["ada"]}
+    assert accounts == {"names": ["robot"]}
