@@ -49,16 +49,17 @@ INSTALLED_APPS = [
 ]
 
 MIDDLEWARE = [
-    "osmo_portal.middleware.RequestFacts",
+    # First what adds headers, so that an answer of the others carries them too.
     "django.middleware.security.SecurityMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "osmo_portal.middleware.SecurityHeaders",
+    "osmo_portal.middleware.RequestFacts",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
-    "django.middleware.clickjacking.XFrameOptionsMiddleware",
 ]
 
 ROOT_URLCONF = "osmo_portal.urls"
