@@ -1,0 +1,143 @@
+"""A wrong deployment is refused at start, with a hint."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+from cryptography.fernet import Fernet
+from django.core.checks import run_checks
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def found() -> dict[str, str]:
+    return {message.id or "": message.hint or "" for message in run_checks() if message.id}
+
+
+def set_url(settings: Any, url: str) -> None:
+    """As settings.py derives it."""
+    parts = urlsplit(url)
+    settings.PORTAL_URL = url
+    settings.PORTAL_IS_HTTPS = parts.scheme == "https"
+    settings.PORTAL_IS_LOOPBACK = parts.hostname in {"localhost", "127.0.0.1", "::1"}
+
+
+def test_the_settings_of_the_tests_are_sound() -> None:
+    assert not [name for name in found() if name.startswith("osmo.")]
+
+
+def test_no_secret_key_is_e001(settings: Any) -> None:
+    settings.SECRET_KEY = ""
+
+    assert "write_env" in found()["osmo.E001"]
+
+
+def test_no_encryption_key_is_e002(settings: Any) -> None:
+    settings.KEY_ENCRYPTION_KEYS = []
+
+    assert "write_env" in found()["osmo.E002"]
+
+
+@pytest.mark.parametrize("wrong", ["", "x", "é", "A" * 43, Fernet.generate_key().decode()[:-4]])
+@pytest.mark.parametrize("position", [0, 1])
+def test_an_encryption_key_that_is_none_is_e003(settings: Any, wrong: str, position: int) -> None:
+    keys = [Fernet.generate_key().decode()]
+    keys.insert(position, wrong)
+    settings.KEY_ENCRYPTION_KEYS = keys
+
+    assert "32 random bytes" in found()["osmo.E003"]
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://osmo.example.com",
+        "http://192.168.0.1:8000",
+        "http://localhost.example.com",
+        "http://127.0.0.1.example.com",
+        "http://example.com@localhost.example.com",
+        "ftp://localhost",
+        "//localhost",
+        "localhost:8000",
+        "",
+    ],
+)
+def test_an_address_that_would_send_secrets_in_the_clear_is_e004(settings: Any, url: str) -> None:
+    set_url(settings, url)
+
+    assert "https://" in found()["osmo.E004"]
+
+
+@pytest.mark.parametrize(
+    "url", ["https://osmo.example.com", "http://localhost:8000", "http://127.0.0.1", "http://[::1]:8000"]
+)
+def test_an_address_that_is_safe_is_no_error(settings: Any, url: str) -> None:
+    set_url(settings, url)
+
+    assert "osmo.E004" not in found()
+
+
+@pytest.mark.parametrize("days", [0, -1, 3651])
+def test_a_maximum_lifetime_out_of_bounds_is_e005(settings: Any, days: int) -> None:
+    settings.MAX_TOKEN_DAYS = days
+
+    assert "365" in found()["osmo.E005"]
+
+
+@pytest.mark.parametrize("days", [1, 365, 3650])
+def test_a_maximum_lifetime_within_bounds_is_no_error(settings: Any, days: int) -> None:
+    settings.MAX_TOKEN_DAYS = days
+
+    assert "osmo.E005" not in found()
+
+
+def manage(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "manage.py", *arguments],
+        cwd=ROOT,
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def test_an_unset_environment_is_refused_with_all_that_is_wrong_and_no_key_is_echoed() -> None:
+    result = manage(
+        "check",
+        SECRET_KEY="",
+        KEY_ENCRYPTION_KEYS="this-is-no-key-but-secret",
+        PORTAL_URL="http://osmo.example.com",
+        MAX_TOKEN_DAYS="100000",
+    )
+
+    assert result.returncode == 1
+    for name in ("osmo.E001", "osmo.E003", "osmo.E004", "osmo.E005"):
+        assert name in result.stderr
+    assert "this-is-no-key-but-secret" not in result.stdout + result.stderr
+
+
+def test_a_production_deployment_has_no_complaint() -> None:
+    result = manage("check", "--deploy", "--fail-level", "WARNING", PORTAL_URL="https://osmo.example.com")
+
+    assert (result.returncode, result.stderr) == (0, "")
+
+
+def test_no_server_starts_on_a_wrong_configuration() -> None:
+    result = subprocess.run(
+        [sys.executable, "-c", "import osmo_portal.wsgi"],
+        cwd=ROOT,
+        env={**os.environ, "SECRET_KEY": ""},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+    assert result.returncode != 0
+    assert "SECRET_KEY is not set" in result.stderr
