@@ -40,7 +40,8 @@ class RoleAssignmentQuerySet(AuditedQuerySet["RoleAssignment"]):
     def take(self, user: "User", role_name: str, *, by: Actor, reason: str) -> None:
         """Ends the effective assignment. User.remove_role is the way in."""
         mine = RoleAssignment.objects.effective().filter(user=user, role__name=role_name)
-        held = mine.select_for_update(of=("self",), no_key=True).first()
+        known = names.role_name.fits(role_name)
+        held = mine.select_for_update(of=("self",), no_key=True).first() if known else None
         if held is None:
             raise ValidationError({"role": f"User {user} does not hold the role {role_name[:100]}."}, code="not_held")
         held.removed_at, held.removed_by = timezone.now(), by.user

@@ -322,6 +322,7 @@ class User(AuditedModel, AbstractBaseUser, PermissionsMixin):
         self.save(update_fields=["is_active"])
         record("user.reactivated" if active else "user.deactivated", by, self, reason=reason)
         self.__dict__.pop("held_role_names", None)
+        self.__dict__.pop("group_names", None)
 
     def _refuse_if_last_administrator(self) -> None:
         """Locks the administrators' rows, so that two of them cannot remove each other at the same time."""
