@@ -5,7 +5,6 @@ from typing import Any
 
 from django.apps import apps
 from django.contrib import admin
-from django.http import HttpResponse
 from django.test import Client
 from django.urls import reverse
 
@@ -15,7 +14,7 @@ from osmo_portal.events.models import Event, kind_of
 from profiles.models import Person, ServiceAccount, User
 from tests.cast import Cast
 
-Answer = Any  # HttpResponse with what the test client adds to it
+Answer = Any  # an HttpResponse with what the test client adds to it
 
 ISSUE = "admin:tokens_accesstoken_issue"
 
@@ -35,8 +34,8 @@ def address(record: Any, slug: str = "change") -> str:
     return reverse(f"admin:{record._meta.app_label}_{kind}_{slug}", args=[record.pk])
 
 
-def text(answer: HttpResponse) -> str:
-    return answer.content.decode()
+def text(answer: Answer) -> str:
+    return str(answer.content.decode())
 
 
 def form_errors(answer: Answer) -> dict[str, list[str]]:

@@ -38,7 +38,7 @@ class SectionList(ChangeList):
     """Sorts by what `sortable_by` offers, also where an address asks for another column: few have an index."""
 
     def get_ordering_field(self, field_name: Any) -> Any:
-        return super().get_ordering_field(field_name) if field_name in self.sortable_by else None
+        return super().get_ordering_field(field_name) if field_name in (self.sortable_by or ()) else None
 
 
 class Section(admin.ModelAdmin):

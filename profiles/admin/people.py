@@ -100,8 +100,8 @@ class SetPassword(UserChange):
 @admin.register(Person)
 class PersonSection(UserSection):
     kind = Kind.PERSON
-    list_display = ("username", "display_name", "role_names", "group_list", "state", "signed_in")
-    fields = ("display_name", "email", "state", "group_list", "signed_in", "created", "created_by")
+    list_display = ("username", "display_name", "role_names", "group_list", "state")
+    fields = ("display_name", "email", "state", "group_list", "created", "created_by")
     readonly_fields = fields
     list_changes = (AddPerson,)
     record_changes = (Describe, AssignRole, ChooseGroups, SetPassword, Deactivate, Reactivate, Delete, RemoveRole)

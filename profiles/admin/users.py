@@ -82,10 +82,6 @@ class UserSection(Section):
     def created(self, user: User) -> str:
         return words.stamp(user.created_at)
 
-    @admin.display(description="last sign-in")
-    def signed_in(self, user: User) -> str:
-        return words.stamp_and_distance(user.last_login)
-
 
 def state_of(user: User) -> str:
     if user.deleted_at:
