@@ -248,7 +248,7 @@ class User(AuditedModel, AbstractBaseUser, PermissionsMixin):
         """Ends the record for good: it stays, its name is free again. Deactivates first."""
         require_administrator(by, "delete users")
         with audited():
-            self._refuse_if_last_administrator()
+            self._refuse_if_last_administrator()  # before the own lock, as deactivate has it: else two wait mutually
             if self._lock().is_active:
                 self.deactivate(by=by, reason=reason)
             self.deleted_at = timezone.now()
