@@ -116,7 +116,9 @@ def test_a_slot_holds_one_secret_and_a_retired_secret_has_none(cast: Cast) -> No
         )
 
 
-@pytest.mark.parametrize("password", ["", make_password("x", salt="salt", hasher="md5"), "plain text", "pbkdf2_sha256$!"])
+@pytest.mark.parametrize(
+    "password", ["", make_password("x", salt="salt", hasher="md5"), "plain text", "pbkdf2_sha256$!"]
+)
 def test_a_service_account_has_no_usable_password(cast: Cast, password: str) -> None:
     refused("service_account_has_no_password", lambda: update(cast.robot, password=password))
     refused(

@@ -42,7 +42,7 @@ def test_no_encryption_key_is_e002(settings: Any) -> None:
     assert "write_env" in found()["osmo.E002"]
 
 
-@pytest.mark.parametrize("wrong", ["", "x", "é", "A" * 43, Fernet.generate_key().decode()[:-4]])
+@pytest.mark.parametrize("wrong", ["", "x", "é", "A" * 43, "A" * 40])
 @pytest.mark.parametrize("position", [0, 1])
 def test_an_encryption_key_that_is_none_is_e003(settings: Any, wrong: str, position: int) -> None:
     keys = [Fernet.generate_key().decode()]
