@@ -14,7 +14,11 @@ def many_tokens(owner: User, count: int, prefix: str = "bulk") -> list[AccessTok
     assignment = RoleAssignment.objects.effective().filter(user=owner).first()
     tokens = AccessToken._base_manager.bulk_create(
         AccessToken(
-            owner=owner, name=f"{prefix}-{n}", created_at=now, issued_at=now, expires_at=now + timedelta(days=n % 300 + 1)
+            owner=owner,
+            name=f"{prefix}-{n}",
+            created_at=now,
+            issued_at=now,
+            expires_at=now + timedelta(days=n % 300 + 1),
         )
         for n in range(count)
     )

@@ -9,7 +9,7 @@ from osmo_portal.events.actor import AUDITORS, OPERATORS, Actor, Door
 from profiles.models import Pool, Role, User
 from tokens.models import AccessToken
 
-PASSWORD = "correct horse battery"  # noqa: S105
+PASSWORD = "correct horse battery"
 PLAIN_ROLE = "team-reader"
 POOL_ROLE = "osmo-my_pool"
 
@@ -68,10 +68,10 @@ class Cast:
 
     def administrator_token(self, name: str = "root-bot") -> AccessToken:
         """A service token in which osmo-admin is in force."""
-        bot = User.create_service_account(by=self.by("grace"), username=name, purpose="automation", roles=["osmo-admin"])
-        return AccessToken.issue(
-            by=self.by("grace"), owner=bot, name=name, expires=in_days(31), roles=["osmo-admin"]
+        bot = User.create_service_account(
+            by=self.by("grace"), username=name, purpose="automation", roles=["osmo-admin"]
         )
+        return AccessToken.issue(by=self.by("grace"), owner=bot, name=name, expires=in_days(31), roles=["osmo-admin"])
 
     def _person(self, username: str, roles: list[str] | None = None, display_name: str = "") -> User:
         return User.create_person(

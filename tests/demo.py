@@ -99,7 +99,14 @@ class Demo:
 
     @contextmanager
     def server(self) -> Iterator[None]:
-        command = [str(BIN / "gunicorn"), "-c", "osmo_portal/gunicorn.conf.py", "osmo_portal.wsgi", "--access-logfile", "/dev/null"]
+        command = [
+            str(BIN / "gunicorn"),
+            "-c",
+            "osmo_portal/gunicorn.conf.py",
+            "osmo_portal.wsgi",
+            "--access-logfile",
+            "/dev/null",
+        ]
         process = subprocess.Popen(command, cwd=HERE, env=self.environment)
         try:
             self._wait(process)
@@ -139,7 +146,9 @@ def _make_what_the_page_has(api: "Api") -> None:
     api.post("pools", name="my_pool")
     api.post("roles", name="osmo-my_pool", policies=policies)
     api.post("users", kind="person", username="testuser", roles=["osmo-my_pool"])
-    api.post("users", kind="service", username="my-robot", accountable="testuser", purpose="demo", roles=["osmo-my_pool"])
+    api.post(
+        "users", kind="service", username="my-robot", accountable="testuser", purpose="demo", roles=["osmo-my_pool"]
+    )
 
 
 def _session_of_the_page(demo: Demo) -> None:

@@ -109,7 +109,11 @@ def test_no_api_route_opens_for_a_stranger(cast: Cast, credential):
 
     for route in API:
         for method in METHODS:
-            for headers in ({"x-osmo-auth": value}, {"authorization": f"Bearer {value}"}, {"cookie": f"IdToken={value}"}):
+            for headers in (
+                {"x-osmo-auth": value},
+                {"authorization": f"Bearer {value}"},
+                {"cookie": f"IdToken={value}"},
+            ):
                 answer = Client().generic(method, route, b"{}", content_type="application/json", headers=headers)
                 assert answer.status_code == 401, (method, route, headers)
                 assert secret not in answer.content.decode()

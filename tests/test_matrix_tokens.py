@@ -42,7 +42,13 @@ POSSIBLE = {
 
 class Caller:
     def __init__(self, cast: Cast, who: str) -> None:
-        sessions = {"administrator": "grace", "operator": "olive", "auditor": "audrey", "owner": "ada", "stranger": "mallory"}
+        sessions = {
+            "administrator": "grace",
+            "operator": "olive",
+            "auditor": "audrey",
+            "owner": "ada",
+            "stranger": "mallory",
+        }
         if who in sessions:
             self.client, self.headers = Client(), {}
             self.client.force_login(getattr(cast, sessions[who]))
@@ -56,7 +62,9 @@ class Caller:
             return cast.administrator_token().plaintext
         if who == "service token":
             return cast.service_token(name="caller", roles=[PLAIN_ROLE], days=60).plaintext
-        owner = {"administrator": "grace", "operator": "olive", "owner": "ada", "stranger": "mallory"}[who.split("'")[0]]
+        owner = {"administrator": "grace", "operator": "olive", "owner": "ada", "stranger": "mallory"}[
+            who.split("'")[0]
+        ]
         return cast.user_token(owner=owner, name="caller", days=60).plaintext
 
     def call(self, action: str, pk: int) -> Any:
@@ -127,7 +135,11 @@ def renew(cast: Cast, token: AccessToken, which: str, state: str) -> AccessToken
 
 def test_the_table_says_something_of_every_kind_of_answer():
     statuses = {
-        expected(who, action, which, state) for who in POWERS for action in POSSIBLE for which in TOKENS for state in STATES
+        expected(who, action, which, state)
+        for who in POWERS
+        for action in POSSIBLE
+        for which in TOKENS
+        for state in STATES
     }
 
     assert statuses == {200, 403, 404, 409}

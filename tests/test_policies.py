@@ -2,7 +2,6 @@
 
 import pytest
 
-from profiles.policies import globs
 from profiles.policies import (
     Decision,
     Effect,
@@ -15,6 +14,7 @@ from profiles.policies import (
     decide,
     decide_request,
     describe,
+    globs,
     grants_pool_access,
     is_plain,
     may,
@@ -313,9 +313,7 @@ def test_a_deny_counts_from_a_role_that_the_token_carries():
 
 
 def test_roles_may_come_from_generators():
-    decision = decide(
-        "workflow:Create", "pool/my_pool", allow=(r for r in [POOL_ROLE]), deny=(r for r in [USER])
-    )
+    decision = decide("workflow:Create", "pool/my_pool", allow=(r for r in [POOL_ROLE]), deny=(r for r in [USER]))
 
     assert decision
 
@@ -550,9 +548,7 @@ def test_a_deny_in_one_form_stops_an_allow_in_the_other():
     assert request_allowed("POST", path, POOL_ROLE)
     assert request_allowed("POST", path, OLD_POOL_ROLE)
     assert not request_allowed("POST", path, POOL_ROLE, role(http(f"http:!{path}:*")))
-    assert not request_allowed(
-        "POST", path, OLD_POOL_ROLE, role(deny("workflow:Create", on=["pool/my_pool"]))
-    )
+    assert not request_allowed("POST", path, OLD_POOL_ROLE, role(deny("workflow:Create", on=["pool/my_pool"])))
 
 
 def test_a_percent_sign_does_not_lead_around_a_deny():

@@ -8,7 +8,6 @@ from contextlib import suppress
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
-from profiles.policies import globs
 from profiles.policies import (
     Effect,
     HttpAction,
@@ -18,6 +17,7 @@ from profiles.policies import (
     decide,
     decide_request,
     describe,
+    globs,
     grants_pool_access,
     is_plain,
     may,
@@ -260,9 +260,7 @@ def test_no_path_with_dot_segments_is_allowed(start, dots, end):
 def test_a_pattern_overlaps_a_text_exactly_if_it_matches_it(pattern, text):
     literal = "".join(f"[{c}]" if c in "[*?" else c for c in text)
 
-    assert (
-        globs.overlap(pattern, literal) == fnmatch.fnmatchcase(text, pattern) == globs.matches(pattern, text)
-    )
+    assert globs.overlap(pattern, literal) == fnmatch.fnmatchcase(text, pattern) == globs.matches(pattern, text)
 
 
 def some_text_matches(left, right):

@@ -85,9 +85,15 @@ def test_the_console_keeps_a_secret_in_no_session_and_no_cookie(cast: Cast):
     client.force_login(cast.grace)
     page = f"/admin/tokens/accesstoken/issue/?owner={cast.robot.username}"
 
-    answer = client.post(page, {"name": "nightly", "expires_at": in_days(9), "roles": ["osmo-my_pool"], "description": ""})
+    answer = client.post(
+        page, {"name": "nightly", "expires_at": in_days(9), "roles": ["osmo-my_pool"], "description": ""}
+    )
 
-    (secret,) = {word for word in answer.content.decode().replace('"', " ").replace("<", " ").replace(">", " ").split() if word.startswith("osmo_")}
+    (secret,) = {
+        word
+        for word in answer.content.decode().replace('"', " ").replace("<", " ").replace(">", " ").split()
+        if word.startswith("osmo_")
+    }
     cookies = json.dumps({name: morsel.value for name, morsel in client.cookies.items()})
     session = json.dumps(dict(client.session.items()))
     following = "".join(client.get(path).content.decode() for path in ("/admin/", "/admin/tokens/accesstoken/"))

@@ -56,14 +56,17 @@ def test_the_jwt_says_what_osmo_reads(cast: Cast):
     text = Wire().post(PATH, {"token": token.plaintext}).json()["token"]
     claims = pyjwt.decode(text, options={"verify_signature": False})
 
-    assert claims.items() >= {
-        "iss": "osmo",
-        "aud": "osmo",
-        "unique_name": "robot",
-        "roles": ["osmo-my_pool"],
-        "osmo_token_name": "ci",
-        "sub": str(cast.robot.pk),
-    }.items()
+    assert (
+        claims.items()
+        >= {
+            "iss": "osmo",
+            "aud": "osmo",
+            "unique_name": "robot",
+            "roles": ["osmo-my_pool"],
+            "osmo_token_name": "ci",
+            "sub": str(cast.robot.pk),
+        }.items()
+    )
     assert claims["exp"] - claims["iat"] == 300
     assert "name" not in claims
     assert pyjwt.get_unverified_header(text).items() >= {"alg": "ES256", "typ": "at+jwt"}.items()
@@ -77,7 +80,20 @@ def test_every_stranger_hears_the_same(cast: Cast, secret):
     refused(Wire().post(PATH, {"token": secret}), "Access Token is invalid")
 
 
-@pytest.mark.parametrize("body", [b"{", b"[]", b'"osmo"', b"{}", b'{"token": null}', b'{"token": 5}', b"\xff\xfe", b'{"token": ["a"]}', b"[" * 100_000])
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"{",
+        b"[]",
+        b'"osmo"',
+        b"{}",
+        b'{"token": null}',
+        b'{"token": 5}',
+        b"\xff\xfe",
+        b'{"token": ["a"]}',
+        b"[" * 100_000,
+    ],
+)
 def test_a_body_without_a_secret_is_told_so(body):
     answer = Wire().post(PATH, body)
 

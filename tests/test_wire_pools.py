@@ -28,7 +28,10 @@ def test_pools_of_one_backend_are_one_node_set(ada):
 
 
 def test_named_pools_only_and_unknown_ones_left_out(ada):
-    assert names(ada.get("/api/pool_quota?pools=far&pools=nope&pools=my_pool&all_pools=False")) == [["my_pool"], ["far"]]
+    assert names(ada.get("/api/pool_quota?pools=far&pools=nope&pools=my_pool&all_pools=False")) == [
+        ["my_pool"],
+        ["far"],
+    ]
 
 
 def test_nothing_left_is_an_empty_list_with_complete_sums(ada):

@@ -44,7 +44,10 @@ def test_reading_makes_no_row(ada):
 
 
 def test_settings_are_stored_and_recorded(cast: Cast, ada):
-    answer = ada.post(PATH, {"slack_notification": True, "bucket": "osmo", "pool": "my_pool", "unknown": 1, "email_notification": None})
+    answer = ada.post(
+        PATH,
+        {"slack_notification": True, "bucket": "osmo", "pool": "my_pool", "unknown": 1, "email_notification": None},
+    )
 
     assert (answer.status_code, answer.content) == (200, b"null")
     assert ada.get(PATH).json()["profile"] == {
@@ -68,7 +71,10 @@ def test_booleans_come_as_words_too(ada, text, value):
 @pytest.mark.parametrize(
     ("body", "message"),
     [
-        ({"bucket": "nosuch"}, 'Bucket nosuch does not exist. Use the "osmo bucket list" CLI  to see all available buckets.'),
+        (
+            {"bucket": "nosuch"},
+            'Bucket nosuch does not exist. Use the "osmo bucket list" CLI  to see all available buckets.',
+        ),
         ({"pool": "nosuch"}, "Pool nosuch not found."),
     ],
 )
@@ -77,7 +83,19 @@ def test_unknown_buckets_and_pools_are_refused(ada, body, message):
     assert not Settings.objects.exists()
 
 
-@pytest.mark.parametrize("body", [b"{", b"[1]", b'"x"', b"\xff", {"pool": 5}, {"bucket": ["a"]}, {"email_notification": "maybe"}, {"slack_notification": {}}])
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"{",
+        b"[1]",
+        b'"x"',
+        b"\xff",
+        {"pool": 5},
+        {"bucket": ["a"]},
+        {"email_notification": "maybe"},
+        {"slack_notification": {}},
+    ],
+)
 def test_a_malformed_body_is_422_and_changes_nothing(ada, body):
     answer = ada.post(PATH, body)
 
@@ -100,7 +118,11 @@ def test_a_service_account_reads_its_profile_and_changes_nothing(cast: Cast):
     wire = Wire(cast.service_token().plaintext)
 
     assert wire.get(PATH).json()["pools"] == ["my_pool"]
-    refused(wire.post(PATH, {"bucket": "osmo"}), "A service account reads its profile. Ask an administrator to change it.", 403)
+    refused(
+        wire.post(PATH, {"bucket": "osmo"}),
+        "A service account reads its profile. Ask an administrator to change it.",
+        403,
+    )
 
 
 def test_a_profile_read_costs_four_queries(ada, django_assert_num_queries):
@@ -148,7 +170,10 @@ def test_a_browser_session_does_not_open_the_wire(cast: Cast, client):
     [
         (lambda cast, token: token.revoke(by=cast.by("grace"), reason="x"), "Access Token has been revoked"),
         (lambda cast, token: token.suspend(by=cast.by("grace"), reason="x"), "Access Token is suspended"),
-        (lambda cast, token: cast.ada.deactivate(by=cast.by("grace"), reason="x"), "The owner of this Access Token is not active"),
+        (
+            lambda cast, token: cast.ada.deactivate(by=cast.by("grace"), reason="x"),
+            "The owner of this Access Token is not active",
+        ),
         (
             lambda cast, token: cast.ada.remove_role("osmo-user", by=cast.by("grace")),
             "Access Token has no role left: its owner lost all that it carried",

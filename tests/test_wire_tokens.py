@@ -95,8 +95,16 @@ def test_a_foreign_token_is_as_absent_as_one_that_is_not_there(cast: Cast, ada):
     ("name", "query", "message"),
     [
         ("9bad", "expires_at=notadate", f"Token name 9bad must match regex {TOKEN_NAME}"),
-        ("ok", "expires_at=notadate", "Invalid date format notadate. Date must be in YYYY-MM-DD format (e.g. 2025-12-31)"),
-        ("ok", "expires_at=2026-02-30", "Invalid date format 2026-02-30. Date must be in YYYY-MM-DD format (e.g. 2025-12-31)"),
+        (
+            "ok",
+            "expires_at=notadate",
+            "Invalid date format notadate. Date must be in YYYY-MM-DD format (e.g. 2025-12-31)",
+        ),
+        (
+            "ok",
+            "expires_at=2026-02-30",
+            "Invalid date format 2026-02-30. Date must be in YYYY-MM-DD format (e.g. 2025-12-31)",
+        ),
         ("ok", "expires_at={today}", "Expiration date must be past the current date ({today})"),
         ("ok", "expires_at=1970-01-01", "Expiration date must be past the current date ({today})"),
         ("ok", "expires_at=9999-12-31", "Access token cannot last longer than 365d"),
@@ -166,8 +174,14 @@ def test_a_service_token_of_an_existing_account_carries_the_roles_asked_for(cast
         ("9bad?expires_at=x&roles=osmo-my_pool", f"Token name 9bad must match regex {TOKEN_NAME}"),
         ("ok?expires_at=x&roles=osmo-my_pool&roles=osmo-my_pool", "Role osmo-my_pool is listed twice."),
         ("ok?expires_at=2999-01-01", "At least one role must be specified for the access token."),
-        ("ada?expires_at={soon}&roles=osmo-my_pool", "ada is the name of a person. Choose another name for the service token."),
-        ("ADA?expires_at={soon}&roles=osmo-my_pool", "ADA is the name of a person. Choose another name for the service token."),
+        (
+            "ada?expires_at={soon}&roles=osmo-my_pool",
+            "ada is the name of a person. Choose another name for the service token.",
+        ),
+        (
+            "ADA?expires_at={soon}&roles=osmo-my_pool",
+            "ADA is the name of a person. Choose another name for the service token.",
+        ),
         ("ok?expires_at={soon}&roles=osmo-default", "osmo-default counts for everybody and is assigned to nobody."),
     ],
 )
@@ -206,7 +220,9 @@ def test_deleting_a_service_token_leaves_the_account_and_the_person_of_a_like_na
     refused(root.delete(f"{BASE}/service/ada"), "Service access token ada does not exist.")
 
 
-@pytest.mark.parametrize("call", ["GET service", "POST service/x?expires_at={soon}&roles=osmo-my_pool", "DELETE service/ci"])
+@pytest.mark.parametrize(
+    "call", ["GET service", "POST service/x?expires_at={soon}&roles=osmo-my_pool", "DELETE service/ci"]
+)
 @pytest.mark.parametrize("who", ["person", "administrator by user token", "service account", "operator by user token"])
 def test_service_tokens_are_an_administrators_through_the_cli(cast: Cast, who, call):
     secrets = {

@@ -17,7 +17,7 @@ class Wire:
             self.headers[header] = f"Bearer {jwt}" if header == "authorization" else jwt
 
     def call(self, method: str, path: str, body: Any = None, **headers: str) -> Any:
-        """The answer; `content-type: application/json` is always there, with or without a body, as the clients have it."""
+        """The answer. The content type is always JSON, with or without a body, as the clients have it."""
         data = b"" if body is None else body if isinstance(body, bytes) else json.dumps(body).encode()
         sent = {**self.headers, **{name.replace("_", "-"): value for name, value in headers.items()}}
         return self.client.generic(method, path, data, content_type="application/json", headers=sent)

@@ -4,157 +4,300 @@ import django.core.validators
 import django.db.models.deletion
 import django.db.models.functions.text
 import django.utils.timezone
-import profiles.names
 from django.conf import settings
 from django.db import migrations, models
 
+import profiles.names
+
 
 class Migration(migrations.Migration):
-
     initial = True
 
     dependencies = [
-        ('auth', '0012_alter_user_first_name_max_length'),
+        ("auth", "0012_alter_user_first_name_max_length"),
     ]
 
     operations = [
         migrations.CreateModel(
-            name='User',
+            name="User",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('password', models.CharField(max_length=128, verbose_name='password')),
-                ('username', models.CharField(max_length=254, validators=[profiles.names.NameValidator('^[a-zA-Z0-9]([a-zA-Z0-9_.@-]*[a-zA-Z0-9])?$', 'Use letters, digits and _ . @ -, and begin and end with a letter or digit.', code='name')], verbose_name='user id')),
-                ('kind', models.CharField(choices=[('person', 'Person'), ('service', 'service account')], default='person', max_length=16)),
-                ('display_name', models.CharField(blank=True, max_length=254)),
-                ('email', models.EmailField(blank=True, max_length=254)),
-                ('purpose', models.TextField(blank=True, max_length=2000)),
-                ('is_active', models.BooleanField(default=True, verbose_name='active')),
-                ('created_at', models.DateTimeField(default=django.utils.timezone.now)),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("password", models.CharField(max_length=128, verbose_name="password")),
+                (
+                    "username",
+                    models.CharField(
+                        max_length=254,
+                        validators=[
+                            profiles.names.NameValidator(
+                                "^[a-zA-Z0-9]([a-zA-Z0-9_.@-]*[a-zA-Z0-9])?$",
+                                "Use letters, digits and _ . @ -, and begin and end with a letter or digit.",
+                                code="name",
+                            )
+                        ],
+                        verbose_name="user id",
+                    ),
+                ),
+                (
+                    "kind",
+                    models.CharField(
+                        choices=[("person", "Person"), ("service", "service account")], default="person", max_length=16
+                    ),
+                ),
+                ("display_name", models.CharField(blank=True, max_length=254)),
+                ("email", models.EmailField(blank=True, max_length=254)),
+                ("purpose", models.TextField(blank=True, max_length=2000)),
+                ("is_active", models.BooleanField(default=True, verbose_name="active")),
+                ("created_at", models.DateTimeField(default=django.utils.timezone.now)),
                 ("last_signed_in_at", models.DateTimeField(blank=True, null=True)),
-                ('deleted_at', models.DateTimeField(blank=True, null=True)),
-                ('accountable', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='accounts', to=settings.AUTH_USER_MODEL, verbose_name='accountable person')),
-                ('created_by', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to=settings.AUTH_USER_MODEL)),
-                ('groups', models.ManyToManyField(blank=True, help_text='The groups this user belongs to. A user will get all permissions granted to each of their groups.', related_name='user_set', related_query_name='user', to='auth.group', verbose_name='groups')),
+                ("deleted_at", models.DateTimeField(blank=True, null=True)),
+                (
+                    "accountable",
+                    models.ForeignKey(
+                        blank=True,
+                        null=True,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="accounts",
+                        to=settings.AUTH_USER_MODEL,
+                        verbose_name="accountable person",
+                    ),
+                ),
+                (
+                    "created_by",
+                    models.ForeignKey(
+                        blank=True,
+                        null=True,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="+",
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
+                (
+                    "groups",
+                    models.ManyToManyField(
+                        blank=True,
+                        help_text="The groups this user belongs to. A user will get all permissions granted to each of their groups.",
+                        related_name="user_set",
+                        related_query_name="user",
+                        to="auth.group",
+                        verbose_name="groups",
+                    ),
+                ),
             ],
             options={
-                'ordering': ['username'],
+                "ordering": ["username"],
             },
         ),
         migrations.CreateModel(
-            name='Settings',
+            name="Settings",
             fields=[
-                ('user', models.OneToOneField(on_delete=django.db.models.deletion.PROTECT, primary_key=True, related_name='settings', serialize=False, to=settings.AUTH_USER_MODEL)),
-                ('email_notification', models.BooleanField(default=False)),
-                ('slack_notification', models.BooleanField(default=False)),
-                ('bucket', models.CharField(blank=True, max_length=254, null=True)),
-                ('pool', models.CharField(blank=True, max_length=254, null=True)),
+                (
+                    "user",
+                    models.OneToOneField(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        primary_key=True,
+                        related_name="settings",
+                        serialize=False,
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
+                ("email_notification", models.BooleanField(default=False)),
+                ("slack_notification", models.BooleanField(default=False)),
+                ("bucket", models.CharField(blank=True, max_length=254, null=True)),
+                ("pool", models.CharField(blank=True, max_length=254, null=True)),
             ],
             options={
-                'verbose_name_plural': 'settings',
+                "verbose_name_plural": "settings",
             },
         ),
         migrations.CreateModel(
-            name='Person',
-            fields=[
-            ],
+            name="Person",
+            fields=[],
             options={
-                'verbose_name': 'person',
-                'verbose_name_plural': 'people',
-                'proxy': True,
-                'indexes': [],
-                'constraints': [],
+                "verbose_name": "person",
+                "verbose_name_plural": "people",
+                "proxy": True,
+                "indexes": [],
+                "constraints": [],
             },
-            bases=('profiles.user',),
+            bases=("profiles.user",),
         ),
         migrations.CreateModel(
-            name='ServiceAccount',
-            fields=[
-            ],
+            name="ServiceAccount",
+            fields=[],
             options={
-                'verbose_name': 'service account',
-                'proxy': True,
-                'indexes': [],
-                'constraints': [],
+                "verbose_name": "service account",
+                "proxy": True,
+                "indexes": [],
+                "constraints": [],
             },
-            bases=('profiles.user',),
+            bases=("profiles.user",),
         ),
         migrations.CreateModel(
-            name='Pool',
+            name="Pool",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('name', models.CharField(max_length=254, validators=[profiles.names.NameValidator('^[a-zA-Z]([a-zA-Z0-9_.-]*[a-zA-Z0-9])?$', 'Use letters, digits and _ . -, begin with a letter and end with a letter or digit.', code='name')])),
-                ('description', models.TextField(blank=True, max_length=2000)),
-                ('backend', models.CharField(default='default', max_length=254)),
-                ('maintenance', models.BooleanField(default=False, help_text='Shown to everybody as MAINTENANCE.')),
-                ('online', models.BooleanField(default=False, help_text='Whether the backend reports itself.')),
-                ('quota_used', models.PositiveIntegerField(default=0, verbose_name='GPUs used of the quota')),
-                ('quota_limit', models.PositiveIntegerField(default=0, verbose_name='GPU quota')),
-                ('total_usage', models.PositiveIntegerField(default=0, verbose_name='GPUs used in all')),
-                ('total_capacity', models.PositiveIntegerField(default=0, verbose_name='GPUs in all')),
-                ('created_at', models.DateTimeField(default=django.utils.timezone.now, editable=False)),
-                ('deleted_at', models.DateTimeField(blank=True, editable=False, null=True)),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                (
+                    "name",
+                    models.CharField(
+                        max_length=254,
+                        validators=[
+                            profiles.names.NameValidator(
+                                "^[a-zA-Z]([a-zA-Z0-9_.-]*[a-zA-Z0-9])?$",
+                                "Use letters, digits and _ . -, begin with a letter and end with a letter or digit.",
+                                code="name",
+                            )
+                        ],
+                    ),
+                ),
+                ("description", models.TextField(blank=True, max_length=2000)),
+                ("backend", models.CharField(default="default", max_length=254)),
+                ("maintenance", models.BooleanField(default=False, help_text="Shown to everybody as MAINTENANCE.")),
+                ("online", models.BooleanField(default=False, help_text="Whether the backend reports itself.")),
+                ("quota_used", models.PositiveIntegerField(default=0, verbose_name="GPUs used of the quota")),
+                ("quota_limit", models.PositiveIntegerField(default=0, verbose_name="GPU quota")),
+                ("total_usage", models.PositiveIntegerField(default=0, verbose_name="GPUs used in all")),
+                ("total_capacity", models.PositiveIntegerField(default=0, verbose_name="GPUs in all")),
+                ("created_at", models.DateTimeField(default=django.utils.timezone.now, editable=False)),
+                ("deleted_at", models.DateTimeField(blank=True, editable=False, null=True)),
             ],
             options={
-                'ordering': ['name'],
-                'constraints': [models.UniqueConstraint(condition=models.Q(('deleted_at', None)), fields=('name',), name='pool_name_unique')],
-            },
-        ),
-        migrations.CreateModel(
-            name='Role',
-            fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('name', models.CharField(max_length=254, validators=[profiles.names.NameValidator('^[a-zA-Z0-9]([a-zA-Z0-9_.@:/-]*[a-zA-Z0-9])?$', 'Use letters, digits and _ . @ : / -, and begin and end with a letter or digit.', code='name')])),
-                ('description', models.TextField(blank=True, max_length=2000)),
-                ('policies', models.JSONField(blank=True, default=list)),
-                ('immutable', models.BooleanField(default=False, editable=False)),
-                ('grants_pools', models.BooleanField(default=False, editable=False, verbose_name='pool role')),
-                ('is_plain', models.BooleanField(default=False, editable=False, verbose_name='operators may grant it')),
-                ('max_token_days', models.PositiveIntegerField(blank=True, help_text='Empty: the portal-wide maximum. Lowering it acts on existing tokens at once.', null=True, validators=[django.core.validators.MinValueValidator(1), django.core.validators.MaxValueValidator(3650)], verbose_name='maximum lifetime of its tokens (days)')),
-                ('created_at', models.DateTimeField(default=django.utils.timezone.now, editable=False)),
-                ('deleted_at', models.DateTimeField(blank=True, editable=False, null=True)),
-            ],
-            options={
-                'ordering': ['name'],
-                'constraints': [models.UniqueConstraint(condition=models.Q(('deleted_at', None)), fields=('name',), name='role_name_unique')],
+                "ordering": ["name"],
+                "constraints": [
+                    models.UniqueConstraint(
+                        condition=models.Q(("deleted_at", None)), fields=("name",), name="pool_name_unique"
+                    )
+                ],
             },
         ),
         migrations.CreateModel(
-            name='RoleAssignment',
+            name="Role",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('assigned_at', models.DateTimeField(default=django.utils.timezone.now)),
-                ('removed_at', models.DateTimeField(null=True)),
-                ('assigned_by', models.ForeignKey(null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to=settings.AUTH_USER_MODEL)),
-                ('removed_by', models.ForeignKey(null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to=settings.AUTH_USER_MODEL)),
-                ('role', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='assignments', to='profiles.role')),
-                ('user', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='assignments', to=settings.AUTH_USER_MODEL)),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                (
+                    "name",
+                    models.CharField(
+                        max_length=254,
+                        validators=[
+                            profiles.names.NameValidator(
+                                "^[a-zA-Z0-9]([a-zA-Z0-9_.@:/-]*[a-zA-Z0-9])?$",
+                                "Use letters, digits and _ . @ : / -, and begin and end with a letter or digit.",
+                                code="name",
+                            )
+                        ],
+                    ),
+                ),
+                ("description", models.TextField(blank=True, max_length=2000)),
+                ("policies", models.JSONField(blank=True, default=list)),
+                ("immutable", models.BooleanField(default=False, editable=False)),
+                ("grants_pools", models.BooleanField(default=False, editable=False, verbose_name="pool role")),
+                ("is_plain", models.BooleanField(default=False, editable=False, verbose_name="operators may grant it")),
+                (
+                    "max_token_days",
+                    models.PositiveIntegerField(
+                        blank=True,
+                        help_text="Empty: the portal-wide maximum. Lowering it acts on existing tokens at once.",
+                        null=True,
+                        validators=[
+                            django.core.validators.MinValueValidator(1),
+                            django.core.validators.MaxValueValidator(3650),
+                        ],
+                        verbose_name="maximum lifetime of its tokens (days)",
+                    ),
+                ),
+                ("created_at", models.DateTimeField(default=django.utils.timezone.now, editable=False)),
+                ("deleted_at", models.DateTimeField(blank=True, editable=False, null=True)),
             ],
             options={
-                'ordering': ['role__name'],
+                "ordering": ["name"],
+                "constraints": [
+                    models.UniqueConstraint(
+                        condition=models.Q(("deleted_at", None)), fields=("name",), name="role_name_unique"
+                    )
+                ],
+            },
+        ),
+        migrations.CreateModel(
+            name="RoleAssignment",
+            fields=[
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("assigned_at", models.DateTimeField(default=django.utils.timezone.now)),
+                ("removed_at", models.DateTimeField(null=True)),
+                (
+                    "assigned_by",
+                    models.ForeignKey(
+                        null=True,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="+",
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
+                (
+                    "removed_by",
+                    models.ForeignKey(
+                        null=True,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="+",
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
+                (
+                    "role",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT, related_name="assignments", to="profiles.role"
+                    ),
+                ),
+                (
+                    "user",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="assignments",
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
+            ],
+            options={
+                "ordering": ["role__name"],
             },
         ),
         migrations.AddIndex(
-            model_name='user',
-            index=models.Index(fields=['kind', 'username'], name='user_kind'),
+            model_name="user",
+            index=models.Index(fields=["kind", "username"], name="user_kind"),
         ),
         migrations.AddConstraint(
-            model_name='user',
-            constraint=models.UniqueConstraint(django.db.models.functions.text.Lower('username'), condition=models.Q(('deleted_at', None)), name='user_id_unique_ignoring_case'),
+            model_name="user",
+            constraint=models.UniqueConstraint(
+                django.db.models.functions.text.Lower("username"),
+                condition=models.Q(("deleted_at", None)),
+                name="user_id_unique_ignoring_case",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='user',
-            constraint=models.CheckConstraint(condition=models.Q(('kind', 'person'), ('password__startswith', '!'), _connector='OR'), name='service_account_has_no_password'),
+            model_name="user",
+            constraint=models.CheckConstraint(
+                condition=models.Q(("kind", "person"), ("password__startswith", "!"), _connector="OR"),
+                name="service_account_has_no_password",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='user',
-            constraint=models.CheckConstraint(condition=models.Q(('kind', 'service'), ('accountable', None), _connector='OR'), name='person_has_no_accountable_person'),
+            model_name="user",
+            constraint=models.CheckConstraint(
+                condition=models.Q(("kind", "service"), ("accountable", None), _connector="OR"),
+                name="person_has_no_accountable_person",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='user',
-            constraint=models.CheckConstraint(condition=models.Q(('accountable', None), models.Q(('accountable', models.F('id')), _negated=True), _connector='OR'), name='user_is_not_accountable_for_itself'),
+            model_name="user",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    ("accountable", None), models.Q(("accountable", models.F("id")), _negated=True), _connector="OR"
+                ),
+                name="user_is_not_accountable_for_itself",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='roleassignment',
-            constraint=models.UniqueConstraint(condition=models.Q(('removed_at', None)), fields=('user', 'role'), name='role_assigned_once_at_a_time'),
+            model_name="roleassignment",
+            constraint=models.UniqueConstraint(
+                condition=models.Q(("removed_at", None)), fields=("user", "role"), name="role_assigned_once_at_a_time"
+            ),
         ),
     ]

@@ -130,9 +130,7 @@ def test_a_redirect_is_a_failure_and_is_not_followed(osmo: Osmo, logged_in: Port
     assert logged_in.lines() == [LIST]
 
 
-def test_a_portal_that_cannot_be_reached_is_told(
-    osmo: Osmo, logged_in: Portal, make_jwt: Callable[..., str]
-) -> None:
+def test_a_portal_that_cannot_be_reached_is_told(osmo: Osmo, logged_in: Portal, make_jwt: Callable[..., str]) -> None:
     with socket.create_server(("127.0.0.1", 0)) as closed:
         port = closed.getsockname()[1]
     osmo.save(f"http://127.0.0.1:{port}", make_jwt())
@@ -199,9 +197,7 @@ def test_the_missing_login_is_json_where_json_was_asked_for(osmo: Osmo) -> None:
     assert result.returncode == 2
 
 
-@pytest.mark.parametrize(
-    "arguments", [[], ["token"], ["nonsense"], ["token", "list", "--nonsense"], ["token", "set"]]
-)
+@pytest.mark.parametrize("arguments", [[], ["token"], ["nonsense"], ["token", "list", "--nonsense"], ["token", "set"]])
 def test_a_wrong_command_line_gets_the_usage_on_stderr(osmo: Osmo, arguments: list[str]) -> None:
     result = osmo(*arguments)
 

@@ -68,9 +68,7 @@ def test_an_open_login_file_is_private_after_the_next_login(
 
 
 @pytest.mark.parametrize("flag", ["--token-file", "--token_file"])
-@pytest.mark.parametrize(
-    "form", ["{secret}\n", "https://elsewhere/api/auth/jwt/access_token?access_token={secret}\n"]
-)
+@pytest.mark.parametrize("form", ["{secret}\n", "https://elsewhere/api/auth/jwt/access_token?access_token={secret}\n"])
 def test_a_token_file_holds_the_secret_or_the_older_address(
     osmo: Osmo,
     portal: Portal,
@@ -179,9 +177,7 @@ def test_plain_http_to_another_machine_is_warned_of_at_login_and_goes_through_th
     portal.on(f"POST http://portal.invalid{EXCHANGE}", {"token": make_jwt()})
     portal.on("GET http://portal.invalid/api/auth/access_token/user", [])
 
-    login = osmo(
-        "login", "http://portal.invalid", "--method", "token", "--token", secret, HTTP_PROXY=portal.url
-    )
+    login = osmo("login", "http://portal.invalid", "--method", "token", "--token", secret, HTTP_PROXY=portal.url)
     after = osmo("token", "list", HTTP_PROXY=portal.url)
 
     assert login.stderr == (
@@ -363,9 +359,7 @@ def test_logout_forgets_the_login_and_asks_nothing(osmo: Osmo, logged_in: Portal
 def test_an_interrupted_command_exits_with_3(osmo: Osmo, logged_in: Portal) -> None:
     logged_in.delay = 30
     command = [sys.executable, "-m", "osmo_cli", "profile", "list"]
-    with subprocess.Popen(
-        command, env=osmo.environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE
-    ) as process:
+    with subprocess.Popen(command, env=osmo.environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         deadline = time.monotonic() + 20
         while not logged_in.asked and time.monotonic() < deadline:
             time.sleep(0.02)

@@ -101,9 +101,7 @@ def test_the_version_of_client_and_portal_is_shown_without_credentials(osmo: Osm
 
 
 @pytest.mark.parametrize("status", [401, 404])
-def test_the_version_of_a_portal_that_does_not_tell_is_left_out(
-    osmo: Osmo, logged_in: Portal, status: int
-) -> None:
+def test_the_version_of_a_portal_that_does_not_tell_is_left_out(osmo: Osmo, logged_in: Portal, status: int) -> None:
     logged_in.on("GET /api/version", b"no", status=status)
 
     assert osmo("version").stdout == CLIENT_LINE

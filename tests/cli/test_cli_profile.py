@@ -82,12 +82,8 @@ def test_a_new_profile_with_a_name_and_several_roles_is_printed(
     ]
 
 
-@pytest.mark.parametrize(
-    "answer", [settings(token=None), {key: settings()[key] for key in ("profile", "pools")}]
-)
-def test_a_profile_without_a_token_has_no_token_block(
-    osmo: Osmo, logged_in: Portal, answer: dict[str, Any]
-) -> None:
+@pytest.mark.parametrize("answer", [settings(token=None), {key: settings()[key] for key in ("profile", "pools")}])
+def test_a_profile_without_a_token_has_no_token_block(osmo: Osmo, logged_in: Portal, answer: dict[str, Any]) -> None:
     logged_in.on(f"GET {SETTINGS}", answer)
 
     result = osmo("profile", "list")

@@ -24,8 +24,7 @@ def test_a_user_token_is_made_for_31_days_and_its_secret_shown_once(osmo: Osmo, 
 
     after = datetime.now(UTC).date()
     assert result.stdout == (
-        "Note: Save the token in a secure location as it will not be shown again\n"
-        f"Access token: {NEW_SECRET}\n"
+        f"Note: Save the token in a secure location as it will not be shown again\nAccess token: {NEW_SECRET}\n"
     )
     assert (result.stderr, result.returncode) == ("", 0)
     days = {(day + timedelta(days=31)).isoformat() for day in (before, after)}
@@ -87,9 +86,7 @@ def test_roles_belong_to_service_tokens_and_nothing_is_sent_otherwise(
     ("command", "name"),
     [("set", name) for name in ("9bad", "bad-", "a b", "a/b", "..", "", "ä", "a\n")] + [("delete", "a?x=1")],
 )
-def test_a_bad_name_is_refused_before_any_request(
-    osmo: Osmo, logged_in: Portal, command: str, name: str
-) -> None:
+def test_a_bad_name_is_refused_before_any_request(osmo: Osmo, logged_in: Portal, command: str, name: str) -> None:
     result = osmo("token", command, name)
 
     assert "must match regex ^[a-zA-Z]([a-zA-Z0-9_-]*[a-zA-Z0-9])?$" in result.stderr
@@ -98,9 +95,7 @@ def test_a_bad_name_is_refused_before_any_request(
 
 
 @pytest.mark.parametrize("command", ["set", "delete"])
-def test_a_secret_in_the_place_of_a_name_goes_nowhere(
-    osmo: Osmo, logged_in: Portal, secret: str, command: str
-) -> None:
+def test_a_secret_in_the_place_of_a_name_goes_nowhere(osmo: Osmo, logged_in: Portal, secret: str, command: str) -> None:
     ours, older = osmo("token", command, secret), osmo("token", command, "ab" * 32)
 
     assert "looks like a secret" in ours.stderr
@@ -129,9 +124,7 @@ def token(name: str, **changes: Any) -> dict[str, Any]:
 
 
 def test_tokens_are_listed_in_a_table(osmo: Osmo, logged_in: Portal) -> None:
-    old = token(
-        "old", expires_at="2020-01-01T00:00:00", description="was\x1b[1m\nhere", roles=["osmo-user", "b"]
-    )
+    old = token("old", expires_at="2020-01-01T00:00:00", description="was\x1b[1m\nhere", roles=["osmo-user", "b"])
     today = token("today", expires_at=datetime.now(UTC).date().isoformat() + "T00:00:00")
     undescribed = token("quiet")
     del undescribed["description"]

@@ -2,121 +2,195 @@
 
 import django.db.models.deletion
 import django.utils.timezone
-import profiles.names
 from django.conf import settings
 from django.db import migrations, models
 
+import profiles.names
+
 
 class Migration(migrations.Migration):
-
     initial = True
 
     dependencies = [
-        ('profiles', '0001_initial'),
+        ("profiles", "0001_initial"),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 
     operations = [
         migrations.CreateModel(
-            name='AccessToken',
+            name="AccessToken",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('name', models.CharField(max_length=254, validators=[profiles.names.NameValidator('^[a-zA-Z]([a-zA-Z0-9_-]*[a-zA-Z0-9])?$', 'Use letters, digits, _ and -, begin with a letter and end with a letter or digit.', code='name')])),
-                ('description', models.TextField(blank=True, max_length=2000)),
-                ('created_at', models.DateTimeField(help_text='Unknown for imported tokens.', null=True)),
-                ('issued_at', models.DateTimeField()),
-                ('expires_at', models.DateTimeField()),
-                ('rotations', models.PositiveIntegerField(default=0)),
-                ('suspended_at', models.DateTimeField(null=True)),
-                ('ended_at', models.DateTimeField(null=True)),
-                ('end_reason', models.TextField(blank=True)),
-                ('created_by', models.ForeignKey(null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to=settings.AUTH_USER_MODEL)),
-                ('ended_by', models.ForeignKey(null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to=settings.AUTH_USER_MODEL)),
-                ('owner', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='tokens', to=settings.AUTH_USER_MODEL)),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                (
+                    "name",
+                    models.CharField(
+                        max_length=254,
+                        validators=[
+                            profiles.names.NameValidator(
+                                "^[a-zA-Z]([a-zA-Z0-9_-]*[a-zA-Z0-9])?$",
+                                "Use letters, digits, _ and -, begin with a letter and end with a letter or digit.",
+                                code="name",
+                            )
+                        ],
+                    ),
+                ),
+                ("description", models.TextField(blank=True, max_length=2000)),
+                ("created_at", models.DateTimeField(help_text="Unknown for imported tokens.", null=True)),
+                ("issued_at", models.DateTimeField()),
+                ("expires_at", models.DateTimeField()),
+                ("rotations", models.PositiveIntegerField(default=0)),
+                ("suspended_at", models.DateTimeField(null=True)),
+                ("ended_at", models.DateTimeField(null=True)),
+                ("end_reason", models.TextField(blank=True)),
+                (
+                    "created_by",
+                    models.ForeignKey(
+                        null=True,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="+",
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
+                (
+                    "ended_by",
+                    models.ForeignKey(
+                        null=True,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="+",
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
+                (
+                    "owner",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT, related_name="tokens", to=settings.AUTH_USER_MODEL
+                    ),
+                ),
             ],
             options={
-                'ordering': ['-pk'],
+                "ordering": ["-pk"],
             },
         ),
         migrations.CreateModel(
-            name='SigningKey',
+            name="SigningKey",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('kid', models.CharField(max_length=32, unique=True, verbose_name='key id')),
-                ('algorithm', models.CharField(default='ES256', max_length=16)),
-                ('private_key', models.BinaryField()),
-                ('created_at', models.DateTimeField(default=django.utils.timezone.now)),
-                ('signs_from', models.DateTimeField()),
-                ('retired_at', models.DateTimeField(null=True)),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("kid", models.CharField(max_length=32, unique=True, verbose_name="key id")),
+                ("algorithm", models.CharField(default="ES256", max_length=16)),
+                ("private_key", models.BinaryField()),
+                ("created_at", models.DateTimeField(default=django.utils.timezone.now)),
+                ("signs_from", models.DateTimeField()),
+                ("retired_at", models.DateTimeField(null=True)),
             ],
             options={
-                'ordering': ['-signs_from'],
+                "ordering": ["-signs_from"],
             },
         ),
         migrations.CreateModel(
-            name='LastUse',
+            name="LastUse",
             fields=[
-                ('token', models.OneToOneField(on_delete=django.db.models.deletion.PROTECT, primary_key=True, related_name='last_use', serialize=False, to='tokens.accesstoken')),
-                ('at', models.DateTimeField(db_index=True, null=True)),
-                ('ip', models.GenericIPAddressField(null=True, verbose_name='address')),
-                ('agent', models.CharField(blank=True, max_length=200)),
+                (
+                    "token",
+                    models.OneToOneField(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        primary_key=True,
+                        related_name="last_use",
+                        serialize=False,
+                        to="tokens.accesstoken",
+                    ),
+                ),
+                ("at", models.DateTimeField(db_index=True, null=True)),
+                ("ip", models.GenericIPAddressField(null=True, verbose_name="address")),
+                ("agent", models.CharField(blank=True, max_length=200)),
             ],
         ),
         migrations.CreateModel(
-            name='Secret',
+            name="Secret",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('slot', models.PositiveSmallIntegerField(null=True)),
-                ('digest', models.BinaryField(max_length=32, unique=True)),
-                ('hint', models.CharField(max_length=4, verbose_name='ends with')),
-                ('created_at', models.DateTimeField(default=django.utils.timezone.now)),
-                ('first_used_at', models.DateTimeField(help_text='Recorded for secrets made by a rotation.', null=True)),
-                ('retires_at', models.DateTimeField(null=True)),
-                ('retires_with_next', models.BooleanField(default=False, help_text='Ends when its successor is first used.')),
-                ('token', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='secrets', to='tokens.accesstoken')),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("slot", models.PositiveSmallIntegerField(null=True)),
+                ("digest", models.BinaryField(max_length=32, unique=True)),
+                ("hint", models.CharField(max_length=4, verbose_name="ends with")),
+                ("created_at", models.DateTimeField(default=django.utils.timezone.now)),
+                (
+                    "first_used_at",
+                    models.DateTimeField(help_text="Recorded for secrets made by a rotation.", null=True),
+                ),
+                ("retires_at", models.DateTimeField(null=True)),
+                (
+                    "retires_with_next",
+                    models.BooleanField(default=False, help_text="Ends when its successor is first used."),
+                ),
+                (
+                    "token",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT, related_name="secrets", to="tokens.accesstoken"
+                    ),
+                ),
             ],
             options={
-                'ordering': ['-created_at'],
+                "ordering": ["-created_at"],
             },
         ),
         migrations.CreateModel(
-            name='TokenRole',
+            name="TokenRole",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('assignment', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='token_roles', to='profiles.roleassignment')),
-                ('token', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='roles', to='tokens.accesstoken')),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                (
+                    "assignment",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="token_roles",
+                        to="profiles.roleassignment",
+                    ),
+                ),
+                (
+                    "token",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT, related_name="roles", to="tokens.accesstoken"
+                    ),
+                ),
             ],
         ),
         migrations.AddIndex(
-            model_name='accesstoken',
-            index=models.Index(fields=['expires_at', 'id'], name='token_expiry'),
+            model_name="accesstoken",
+            index=models.Index(fields=["expires_at", "id"], name="token_expiry"),
         ),
         migrations.AddIndex(
-            model_name='accesstoken',
-            index=models.Index(fields=['name', 'id'], name='token_name'),
+            model_name="accesstoken",
+            index=models.Index(fields=["name", "id"], name="token_name"),
         ),
         migrations.AddIndex(
-            model_name='accesstoken',
-            index=models.Index(fields=['owner', 'id'], name='token_owner'),
+            model_name="accesstoken",
+            index=models.Index(fields=["owner", "id"], name="token_owner"),
         ),
         migrations.AddConstraint(
-            model_name='accesstoken',
-            constraint=models.UniqueConstraint(condition=models.Q(('ended_at', None)), fields=('owner', 'name'), name='token_name_unique_while_not_ended'),
+            model_name="accesstoken",
+            constraint=models.UniqueConstraint(
+                condition=models.Q(("ended_at", None)),
+                fields=("owner", "name"),
+                name="token_name_unique_while_not_ended",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='accesstoken',
-            constraint=models.CheckConstraint(condition=models.Q(('created_at', None), ('expires_at__gt', models.F('created_at')), _connector='OR'), name='token_expires_after_creation'),
+            model_name="accesstoken",
+            constraint=models.CheckConstraint(
+                condition=models.Q(("created_at", None), ("expires_at__gt", models.F("created_at")), _connector="OR"),
+                name="token_expires_after_creation",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='secret',
-            constraint=models.UniqueConstraint(fields=('token', 'slot'), name='at_most_two_live_secrets'),
+            model_name="secret",
+            constraint=models.UniqueConstraint(fields=("token", "slot"), name="at_most_two_live_secrets"),
         ),
         migrations.AddConstraint(
-            model_name='secret',
-            constraint=models.CheckConstraint(condition=models.Q(('slot', None), ('slot__in', [0, 1]), _connector='OR'), name='secret_slot_is_0_or_1'),
+            model_name="secret",
+            constraint=models.CheckConstraint(
+                condition=models.Q(("slot", None), ("slot__in", [0, 1]), _connector="OR"), name="secret_slot_is_0_or_1"
+            ),
         ),
         migrations.AddConstraint(
-            model_name='tokenrole',
-            constraint=models.UniqueConstraint(fields=('token', 'assignment'), name='role_once_on_a_token'),
+            model_name="tokenrole",
+            constraint=models.UniqueConstraint(fields=("token", "assignment"), name="role_once_on_a_token"),
         ),
     ]

@@ -15,9 +15,7 @@ class SeveralValues(TyperCommand):
     """A repeatable option may also be followed by several words: `--roles a b` is `--roles a --roles b`."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        repeatable = {
-            flag for param in self.params if getattr(param, "multiple", False) for flag in param.opts
-        }
+        repeatable = {flag for param in self.params if getattr(param, "multiple", False) for flag in param.opts}
         return super().parse_args(ctx, spread(args, repeatable))
 
 

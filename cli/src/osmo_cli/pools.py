@@ -29,9 +29,7 @@ app = typer.Typer(help="Pools of machines.")
 
 @app.command("list", cls=SeveralValues)
 def list_pools(
-    pool: Annotated[
-        list[str] | None, typer.Option("-p", "--pool", metavar="POOL...", help="Only these.")
-    ] = None,
+    pool: Annotated[list[str] | None, typer.Option("-p", "--pool", metavar="POOL...", help="Only these.")] = None,
     format_type: FormatOption = "text",
     mode: Annotated[Mode, typer.Option("-m", "--mode", help="What the figures count.")] = "used",
 ) -> None:

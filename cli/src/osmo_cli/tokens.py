@@ -39,13 +39,9 @@ Name = Annotated[str, typer.Argument(metavar="NAME", parser=token_name, help="Na
 Service = Annotated[bool, typer.Option("-s", "--service", help="Service tokens; for administrators.")]
 Expiry = Annotated[
     date | None,
-    typer.Option(
-        "-e", "--expires-at", metavar="YYYY-MM-DD", parser=expiry_date, help="In 31 days if not given."
-    ),
+    typer.Option("-e", "--expires-at", metavar="YYYY-MM-DD", parser=expiry_date, help="In 31 days if not given."),
 ]
-Roles = Annotated[
-    list[str] | None, typer.Option("-r", "--roles", metavar="ROLE...", help="Roles of a service token.")
-]
+Roles = Annotated[list[str] | None, typer.Option("-r", "--roles", metavar="ROLE...", help="Roles of a service token.")]
 
 
 @app.command("set", cls=SeveralValues)
