@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import pytest
@@ -44,10 +45,15 @@ def a_token(owner: User, name: str = "ci", **fields: Any) -> AccessToken:
 def test_a_token_name_is_unique_per_owner_while_not_ended(cast: Cast) -> None:
     token = a_token(cast.robot)
 
-    for fields in ({}, {"suspended_at": timezone.now()}, {"created_at": None, "expires_at": timezone.now()}):
+    others: list[dict[str, Any]] = [
+        {},
+        {"suspended_at": timezone.now()},
+        {"created_at": None, "expires_at": timezone.now()},
+    ]
+    for fields in others:
         refused(
             "token_name_unique_while_not_ended",
-            lambda fields=fields: a_token(cast.robot, **fields),
+            partial(a_token, cast.robot, **fields),
             "tokens_accesstoken.owner_id",
             "tokens_accesstoken.name",
         )
@@ -90,7 +96,7 @@ def test_a_digest_is_unique(cast: Cast) -> None:
     for token, slot in ((two, 0), (one, 1), (one, None)):
         refused(
             "tokens_secret_digest",
-            lambda token=token, slot=slot: insert(Secret, token=token, slot=slot, digest=digest("same"), hint="same"),
+            partial(insert, Secret, token=token, slot=slot, digest=digest("same"), hint="same"),
             "tokens_secret.digest",
         )
 
@@ -110,7 +116,7 @@ def test_a_slot_holds_one_secret_and_a_retired_secret_has_none(cast: Cast) -> No
     for slot in (0, 1):
         refused(
             "at_most_two_live_secrets",
-            lambda slot=slot: insert(Secret, token=token, slot=slot, digest=b"y", hint="y"),
+            partial(insert, Secret, token=token, slot=slot, digest=b"y", hint="y"),
             "tokens_secret.token_id",
             "tokens_secret.slot",
         )

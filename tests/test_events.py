@@ -10,7 +10,7 @@ import pytest
 from django.db import DatabaseError, connection, models, transaction
 from django.utils import timezone
 
-from osmo_portal.events import chain, trail, triggers
+from osmo_portal.events import chain, triggers
 from osmo_portal.events.actor import Actor, Door
 from osmo_portal.events.models import Event, EventLine
 from osmo_portal.events.trail import UnrecordedChange, audited, record, touch
@@ -550,8 +550,3 @@ def test_the_migration_makes_the_triggers_and_can_be_undone(cast: Cast) -> None:
     triggers.create(connection)
     with pytest.raises(DatabaseError, match=REFUSED), transaction.atomic():
         run("DELETE FROM events_event")
-
-
-def test_the_trail_is_appended_by_audited_blocks_alone() -> None:
-    """Whoever reads the code finds one place that writes events."""
-    assert trail.chain is chain

@@ -164,7 +164,7 @@ def test_a_database_that_is_away_is_503_and_opens_nothing(
     client = Client(headers={"x-osmo-auth": text}, raise_request_exception=False)
     client.force_login(cast.grace)
     jwt.forget_keys()
-    body = {"token": token.plaintext} if "jwt" in path else {"username": "grace", "password": PASSWORD}
+    body: dict[str, str] = {"token": token.plaintext} if "jwt" in path else {"username": "grace", "password": PASSWORD}
 
     def fail(execute: Any, *arguments: Any) -> None:
         raise error("connection refused: password=hunter2")

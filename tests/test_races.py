@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Callable, Iterator
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import pytest
@@ -32,7 +33,8 @@ def committed() -> Iterator[Cast]:
 
 def race(*attempts: Callable[[], Any]) -> list[Any]:
     """What each returned, or the error it raised, all started at the same moment in threads of their own."""
-    barrier, results = threading.Barrier(len(attempts), timeout=30), [None] * len(attempts)
+    barrier = threading.Barrier(len(attempts), timeout=30)
+    results: list[Any] = [None] * len(attempts)
 
     def run(number: int, attempt: Callable[[], Any]) -> None:
         try:
@@ -141,7 +143,7 @@ def test_a_bulk_revocation_against_exchanges_and_rotations_loses_nothing(committ
     results = race(
         lambda: AccessToken.objects.all().revoke(by=by, reason="spring"),
         use,
-        lambda: [_quietly(lambda t=t: AccessToken.objects.get(pk=t.pk).rotate(by=by)) for t in reversed(tokens)],
+        lambda: [_quietly(partial(AccessToken.objects.get(pk=t.pk).rotate, by=by)) for t in reversed(tokens)],
     )
 
     assert not errors(results)

@@ -75,7 +75,7 @@ def test_what_is_derived_or_fixed_is_not_given(cast: Cast, field: str) -> None:
     with pytest.raises(TypeError):
         role.change(by=cast.by("grace"), **{field: None})
     with pytest.raises(TypeError):
-        Role.create(by=cast.by("grace"), **{"name": "new", field: None} if field != "name" else {})
+        Role.create(**({"by": cast.by("grace"), "name": "new", field: None} if field != "name" else {}))  # type: ignore[arg-type]
 
     assert dump.tables() == before
 
@@ -84,7 +84,8 @@ def test_osmo_admin_is_immutable(cast: Cast) -> None:
     admin = Role.objects.get(name="osmo-admin")
     before = dump.tables()
 
-    for fields in ({"description": "x"}, {"policies": []}, {"max_token_days": 1}, {}):
+    changes: list[dict[str, Any]] = [{"description": "x"}, {"policies": []}, {"max_token_days": 1}, {}]
+    for fields in changes:
         with pytest.raises(ValidationError, match="osmo-admin cannot be changed: the portal stands on it"):
             admin.change(by=cast.by("grace"), **fields)
     admin.immutable, admin.name = False, "x"  # what somebody might do to the object

@@ -20,7 +20,7 @@ from tokens.models import AccessToken
 def signed_in_with(secret: str) -> Actor:
     """The actor of a request that carries a JWT of this secret."""
     text, _ = exchange.exchange(secret)
-    plain = RequestFactory().get("/api/profile/settings", headers={"x-osmo-auth": text})
+    plain: Any = RequestFactory().get("/api/profile/settings", headers={"x-osmo-auth": text})
     plain.address, plain.id = "192.0.2.1", "r1"
     found = JwtAuthentication().authenticate(Request(plain))
     assert found
