@@ -268,3 +268,21 @@ def test_a_list_of_a_thousand_tokens_costs_three_queries(cast: Cast, django_asse
 
     with django_assert_num_queries(3):  # the caller's standing; the tokens with owner and last use; their roles
         assert len(wire.get(f"{BASE}/user").json()) == 1_001
+
+
+def test_an_auditor_changes_nothing_by_token_either(cast: Cast):
+    wire = Wire(cast.user_token(owner="audrey", name="mine").plaintext)
+
+    assert wire.get(f"{BASE}/user").status_code == 200
+    assert wire.post(f"{BASE}/user/x?expires_at={in_days(9)}").status_code == 403
+    assert wire.delete(f"{BASE}/user/mine").status_code == 403
+    assert wire.post("/api/profile/settings", {"bucket": "osmo"}).status_code == 403
+
+
+def test_a_service_token_is_deleted_in_whatever_case_it_was_made(root):
+    account = User.objects.get(username="robot")
+
+    root.post(f"{BASE}/service/ROBOT?expires_at={in_days(9)}&roles={POOL_ROLE}")
+
+    assert AccessToken.objects.get(owner=account).name == "ROBOT"
+    assert root.delete(f"{BASE}/service/ROBOT").content == b"null"

@@ -64,7 +64,7 @@ def endable_tokens(by: Actor) -> "AccessTokenQuerySet":
 
     if by.is_administrator or by.is_operator or by.is_shell:
         return AccessToken.objects.all()
-    if by.is_auditor or by.user is None or by.user.is_service_account:
+    if by.user is None or by.changes_nothing or by.user.is_service_account:
         return AccessToken.objects.none()
     return visible_tokens(by)
 
@@ -75,7 +75,7 @@ def manageable_tokens(by: Actor) -> "AccessTokenQuerySet":
 
     if by.is_administrator:
         return AccessToken.objects.all()
-    if by.user is None or by.is_auditor or by.user.is_service_account:
+    if by.user is None or by.changes_nothing or by.user.is_service_account:
         return AccessToken.objects.none()
     own = Q(owner=by.user)
     if not by.is_operator:
@@ -109,12 +109,12 @@ def parse_day(text: str) -> date:
         raise ValidationError({"expires_at": message}, code="date") from None
 
 
-def check_expiry(expires: date, roles: Iterable[Role], *, by: Actor) -> datetime:
+def check_expiry(expires: date, roles: Iterable[Role], *, by: Actor, now: datetime | None = None) -> datetime:
     """The instant at which a token with these roles ends. Raises ValidationError where the day is not allowed.
 
     A caller signed in by a token gets none that outlives the one used, unless an administrator's roles are in force.
     """
-    today = timezone.now().date()
+    today = (now or timezone.now()).date()
     if expires <= today:
         raise ValidationError({"expires_at": f"Expiration date must be past the current date ({today})"}, code="past")
     days = maximum_days(roles)

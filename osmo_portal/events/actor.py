@@ -58,6 +58,11 @@ class Actor:
         return OPERATORS in self.groups and not self.is_auditor
 
     @property
+    def changes_nothing(self) -> bool:
+        """Whether the caller is an auditor, also by token: groups then give nothing, but still bind."""
+        return self.user is not None and not self.is_administrator and AUDITORS in self.user.group_names
+
+    @property
     def is_auditor(self) -> bool:
         return AUDITORS in self.groups
 

@@ -38,6 +38,8 @@ class Settings(AuditedModel):
         """Changes what is given; None leaves a setting as it is, as the released servers have it."""
         if by.user != user and not by.is_administrator:
             raise PermissionDenied("Settings are changed by their user.")
+        if by.changes_nothing:
+            raise PermissionDenied("An auditor reads everything and changes nothing.")
         names.only(fields, "email_notification", "slack_notification", "bucket", "pool")
         fields = {name: value for name, value in fields.items() if value is not None}
         cls._check(fields)

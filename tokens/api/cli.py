@@ -19,7 +19,11 @@ from osmo_portal.problems import Unprocessable
 from profiles.models import Kind
 from tokens import exchange, jwt, rules
 from tokens.api.authentication import bearer
-from tokens.api.permissions import OnlyAdministratorsHandleServiceTokens, ServiceAccountsIssueNothing
+from tokens.api.permissions import (
+    AuditorsChangeNothing,
+    OnlyAdministratorsHandleServiceTokens,
+    ServiceAccountsIssueNothing,
+)
 from tokens.models import AccessToken
 from tokens.models.access_token import AccessTokenQuerySet
 
@@ -109,7 +113,7 @@ class UserTokens(WireView):
 
 
 class UserToken(WireView):
-    permission_classes = [IsAuthenticated, ServiceAccountsIssueNothing]
+    permission_classes = [IsAuthenticated, AuditorsChangeNothing, ServiceAccountsIssueNothing]
 
     def post(self, request: Request, name: str) -> Response:
         by = Actor.of(request)
@@ -140,7 +144,7 @@ class ServiceToken(WireView):
         return Response(token.plaintext)
 
     def delete(self, request: Request, name: str) -> Response:
-        tokens = AccessToken.objects.of_kind(Kind.SERVICE).listed().filter(name=name, owner__username=name)
+        tokens = AccessToken.objects.of_kind(Kind.SERVICE).listed().filter(name=name, owner__username__iexact=name)
         return _delete(tokens, request, f"Service access token {name} does not exist.")
 
 

@@ -268,8 +268,8 @@ class AccessToken(AuditedModel):
         given = [assignment.role for assignment in assignments]
         _check_name(name)
         day = rules.parse_day(expires) if isinstance(expires, str) else expires
-        expires_at = rules.check_expiry(day, given, by=by)
         now = timezone.now()
+        expires_at = rules.check_expiry(day, given, by=by, now=now)
         token = cls(owner=owner, name=name, created_at=now, issued_at=now, created_by=by.user, expires_at=expires_at)
         token.description = names.clean_text(description, field="description")
         with audited():
@@ -484,7 +484,7 @@ def _assignments_to_carry(by: Actor, owner: User, wanted: list[str]) -> list[Rol
 def _check_may_issue(by: Actor, owner: User) -> None:
     if owner.is_service_account and not rules.may_issue_service_tokens(by):
         raise PermissionDenied("Only an administrator may issue service tokens.")
-    if by.is_auditor and not by.is_administrator:
+    if by.changes_nothing:
         raise PermissionDenied("An auditor reads everything and changes nothing.")
     if not owner.is_service_account and by.user != owner and not by.is_administrator:
         raise PermissionDenied("Only an administrator may issue tokens for somebody else.")
