@@ -80,7 +80,7 @@ class Console(admin.AdminSite):
             return inner
 
         @wraps(inner)
-        def guarded(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        def guarded(request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
             signed_in = request.user.is_authenticated
             if request.method not in SAFE and signed_in and Actor.signed_in(request, Door.ADMIN).changes_nothing:
                 raise PermissionDenied("An auditor reads everything and changes nothing.")
