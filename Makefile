@@ -17,7 +17,7 @@ CLI = $(VENV)/.cli
 DEV = $(VENV)/.dev
 CLI_FILES = $(shell find cli -name '*.py' -o -name pyproject.toml 2>/dev/null)
 
-# `make test COVERAGE=1` measures as well and leaves one .coverage.* file for each run.
+# `make test COVERAGE=1` measures as well, on SQLite and in the browser, and leaves a .coverage.* file for each.
 SUMMARY = var/tests.txt
 PYTEST = $(PY) -m pytest $(if $(COVERAGE),--cov --cov-report=)
 measured = $(if $(COVERAGE),COVERAGE_FILE=.coverage.$(1)) TEST_SUMMARY=$(SUMMARY)
@@ -47,7 +47,7 @@ run: $(CLI)
 test: $(CLI) $(DEV)
 	@mkdir -p -m 700 var && rm -f $(SUMMARY) .coverage.*; failed=0; \
 	$(call measured,sqlite) TEST_DATABASE=sqlite $(PYTEST) -n $(WORKERS) || failed=1; \
-	$(call measured,postgresql) TEST_DATABASE=postgresql $(PYTEST) -n $(WORKERS) || failed=1; \
+	TEST_SUMMARY=$(SUMMARY) TEST_DATABASE=postgresql $(PY) -m pytest -n $(WORKERS) || failed=1; \
 	if [ -n "$(CHROMIUM)" ]; then \
 		$(call measured,browser) TEST_TITLE="In Chromium on " TEST_DATABASE=sqlite CHROMIUM="$(CHROMIUM)" \
 			$(PYTEST) tests/browser || failed=1; \

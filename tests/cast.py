@@ -7,6 +7,7 @@ from django.utils import timezone
 
 from osmo_portal.events.actor import AUDITORS, OPERATORS, Actor, Door
 from profiles.models import Pool, Role, User
+from tests import snapshot
 from tokens.models import AccessToken
 
 PASSWORD = "correct horse battery"
@@ -23,8 +24,18 @@ class Cast:
     accountable for, mallory a stranger. The pool my_pool; the pool role osmo-my_pool; the plain role team-reader."""
 
     def __init__(self) -> None:
+        if not snapshot.restore():
+            known = snapshot.known()
+            self._assemble()
+            snapshot.keep(known)
+        people = {user.username: user for user in User.objects.all()}
+        self.grace, self.ada, self.olive = people["grace"], people["ada"], people["olive"]
+        self.audrey, self.mallory, self.robot = people["audrey"], people["mallory"], people["robot"]
+        self.pool = Pool.objects.get(name="my_pool")
+
+    def _assemble(self) -> None:
         first = Actor.bootstrap()
-        self.pool = Pool.create(by=first, name="my_pool", online=True, total_capacity=8)
+        Pool.create(by=first, name="my_pool", online=True, total_capacity=8)
         Role.create(
             by=first,
             name=POOL_ROLE,
@@ -35,15 +46,13 @@ class Cast:
             name=PLAIN_ROLE,
             policies=[{"effect": "Allow", "actions": ["dataset:Read", "pool:List"], "resources": ["*"]}],
         )
-        self.grace = self._person("grace", roles=["osmo-admin"])
-        self.ada = self._person("ada", display_name="Ada L.")
-        self.olive = self._person("olive")
-        self.audrey = self._person("audrey")
-        self.mallory = self._person("mallory")
-        self.olive.put_into_groups([OPERATORS], by=first)
-        self.audrey.put_into_groups([AUDITORS], by=first)
-        self.robot = User.create_service_account(
-            by=self.by("grace"), username="robot", accountable=self.ada, purpose="CI", roles=[POOL_ROLE, PLAIN_ROLE]
+        self._person("grace", roles=["osmo-admin"])
+        ada = self._person("ada", display_name="Ada L.")
+        self._person("olive").put_into_groups([OPERATORS], by=first)
+        self._person("audrey").put_into_groups([AUDITORS], by=first)
+        self._person("mallory")
+        User.create_service_account(
+            by=self.by("grace"), username="robot", accountable=ada, purpose="CI", roles=[POOL_ROLE, PLAIN_ROLE]
         )
 
     def by(self, name: str, door: Door = Door.ADMIN) -> Actor:
