@@ -6,12 +6,13 @@ from datetime import UTC, date, datetime, time, timedelta
 from typing import TYPE_CHECKING
 
 from django.conf import settings
-from django.core.exceptions import ValidationError
+from django.core.exceptions import PermissionDenied, ValidationError
 from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.utils import timezone
 
 from osmo_portal.events.actor import Actor
-from profiles.models import Kind, Role, User
+from profiles import names
+from profiles.models import Kind, Role, RoleAssignment, User
 from profiles.rules import USER_ROLE
 
 if TYPE_CHECKING:
@@ -82,6 +83,61 @@ def manageable_tokens(by: Actor) -> "AccessTokenQuerySet":
         return AccessToken.objects.filter(own)
     beyond = TokenRole.objects.filter(token=OuterRef("pk"), assignment__role__is_plain=False)
     return AccessToken.objects.filter(own | (Q(owner__kind=Kind.SERVICE) & ~Exists(beyond)))
+
+
+def assignments_to_carry(by: Actor, owner: User, wanted: list[str]) -> list[RoleAssignment]:
+    """The owner's assignments behind the roles that the token will carry. As grantable_roles, with reasons."""
+    _check_may_issue(by, owner)
+    if not owner.is_active or owner.deleted_at:
+        raise ValidationError({"owner": f"User {owner} is not active."}, code="inactive")
+    if not owner.is_service_account:
+        if wanted:
+            raise ValidationError({"roles": NO_ROLES_ON_USER_TOKENS}, code="user_token")
+        wanted = [USER_ROLE]
+    check_role_names(wanted)
+    held = {a.role.name: a for a in owner.assignments.effective().select_related("role")}
+    grantable = set(grantable_roles(owner=owner, by=by).values_list("name", flat=True))
+    for name in wanted:
+        if name not in held:
+            raise ValidationError({"roles": f"User {owner} does not hold the role {name}."}, code="not_held")
+        if name not in grantable:
+            raise PermissionDenied(f"Only an administrator may put the role {name} on a service token.")
+    return [held[name] for name in wanted]
+
+
+def _check_may_issue(by: Actor, owner: User) -> None:
+    if owner.is_service_account and not may_issue_service_tokens(by):
+        raise PermissionDenied("Only an administrator may issue service tokens.")
+    if by.changes_nothing:
+        raise PermissionDenied("An auditor reads everything and changes nothing.")
+    if not owner.is_service_account and by.user != owner and not by.is_administrator:
+        raise PermissionDenied("Only an administrator may issue tokens for somebody else.")
+
+
+def check_role_names(wanted: list[str]) -> None:
+    if not wanted:
+        raise ValidationError({"roles": "At least one role must be specified for the access token."}, code="no_role")
+    if len(wanted) > 100:
+        raise ValidationError({"roles": "At most 100 roles fit on one token."}, code="too_many")
+    possible = [name for name in wanted if names.role_name.fits(name)]
+    known = set(Role.objects.existing().filter(name__in=possible).values_list("name", flat=True))
+    for position, name in enumerate(wanted):
+        if name not in known:
+            raise ValidationError({"roles": f"Invalid role: {name[:100]}"}, code="unknown_role")
+        if name in wanted[:position]:
+            raise ValidationError({"roles": f"Role {name} is listed twice."}, code="twice")
+
+
+def check_name(name: str) -> None:
+    try:
+        names.token_name(name)
+    except ValidationError:
+        message = f"Token name {name[:100]} must match regex {names.TOKEN_NAME}"
+        raise ValidationError({"name": message}, code="name") from None
+    if len(name) > names.MAX_LENGTH:
+        raise ValidationError({"name": f"A token name has at most {names.MAX_LENGTH} characters."}, code="name")
+    if name in {"user", "service"}:
+        raise ValidationError({"name": f'"{name}" cannot name a token: it is part of an address. Choose another.'})
 
 
 # Lifetime. Expiry is a day; a token is dead from 00:00 UTC of it.

@@ -17,7 +17,7 @@ from osmo_portal.events.trail import AuditedModel, AuditedQuerySet, audited, rec
 from profiles import names
 from profiles.models import Role, RoleAssignment, User
 from profiles.reach import roles_reaching
-from profiles.rules import USER_ROLE, require_reason
+from profiles.rules import require_reason
 from tokens import rules, secrets
 from tokens.models.last_use import LastUse
 from tokens.models.secret import Secret
@@ -264,9 +264,9 @@ class AccessToken(AuditedModel):
         Raises PermissionDenied where `by` has no power for it, and ValidationError for anything wrong with the
         request, in the order in which the released servers check: roles, name, day, a name that is taken.
         """
-        assignments = _assignments_to_carry(by, owner, list(roles))
+        assignments = rules.assignments_to_carry(by, owner, list(roles))
         given = [assignment.role for assignment in assignments]
-        _check_name(name)
+        rules.check_name(name)
         day = rules.parse_day(expires) if isinstance(expires, str) else expires
         now = timezone.now()
         expires_at = rules.check_expiry(day, given, by=by, now=now)
@@ -297,8 +297,8 @@ class AccessToken(AuditedModel):
         if not by.is_administrator:
             raise PermissionDenied("Only an administrator may issue service tokens.")
         wanted = list(roles)
-        _check_role_names(wanted)
-        _check_name(name)
+        rules.check_role_names(wanted)
+        rules.check_name(name)
         with audited():
             account = User.objects.named(name).first() or User.create_service_account(by=by, username=name)
             if not account.is_service_account:
@@ -459,61 +459,6 @@ class TokenRole(AuditedModel):
     @property
     def is_effective(self) -> bool:
         return self.assignment.removed_at is None and self.assignment.role.deleted_at is None
-
-
-def _assignments_to_carry(by: Actor, owner: User, wanted: list[str]) -> list[RoleAssignment]:
-    """The owner's assignments behind the roles that the token will carry. As grantable_roles, with reasons."""
-    _check_may_issue(by, owner)
-    if not owner.is_active or owner.deleted_at:
-        raise ValidationError({"owner": f"User {owner} is not active."}, code="inactive")
-    if not owner.is_service_account:
-        if wanted:
-            raise ValidationError({"roles": rules.NO_ROLES_ON_USER_TOKENS}, code="user_token")
-        wanted = [USER_ROLE]
-    _check_role_names(wanted)
-    held = {a.role.name: a for a in owner.assignments.effective().select_related("role")}
-    grantable = set(rules.grantable_roles(owner=owner, by=by).values_list("name", flat=True))
-    for name in wanted:
-        if name not in held:
-            raise ValidationError({"roles": f"User {owner} does not hold the role {name}."}, code="not_held")
-        if name not in grantable:
-            raise PermissionDenied(f"Only an administrator may put the role {name} on a service token.")
-    return [held[name] for name in wanted]
-
-
-def _check_may_issue(by: Actor, owner: User) -> None:
-    if owner.is_service_account and not rules.may_issue_service_tokens(by):
-        raise PermissionDenied("Only an administrator may issue service tokens.")
-    if by.changes_nothing:
-        raise PermissionDenied("An auditor reads everything and changes nothing.")
-    if not owner.is_service_account and by.user != owner and not by.is_administrator:
-        raise PermissionDenied("Only an administrator may issue tokens for somebody else.")
-
-
-def _check_role_names(wanted: list[str]) -> None:
-    if not wanted:
-        raise ValidationError({"roles": "At least one role must be specified for the access token."}, code="no_role")
-    if len(wanted) > 100:
-        raise ValidationError({"roles": "At most 100 roles fit on one token."}, code="too_many")
-    possible = [name for name in wanted if names.role_name.fits(name)]
-    known = set(Role.objects.existing().filter(name__in=possible).values_list("name", flat=True))
-    for position, name in enumerate(wanted):
-        if name not in known:
-            raise ValidationError({"roles": f"Invalid role: {name[:100]}"}, code="unknown_role")
-        if name in wanted[:position]:
-            raise ValidationError({"roles": f"Role {name} is listed twice."}, code="twice")
-
-
-def _check_name(name: str) -> None:
-    try:
-        names.token_name(name)
-    except ValidationError:
-        message = f"Token name {name[:100]} must match regex {names.TOKEN_NAME}"
-        raise ValidationError({"name": message}, code="name") from None
-    if len(name) > names.MAX_LENGTH:
-        raise ValidationError({"name": f"A token name has at most {names.MAX_LENGTH} characters."}, code="name")
-    if name in {"user", "service"}:
-        raise ValidationError({"name": f'"{name}" cannot name a token: it is part of an address. Choose another.'})
 
 
 def _lock_owner(owner: User, assignments: list[RoleAssignment]) -> None:
