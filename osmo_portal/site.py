@@ -83,7 +83,7 @@ class Console(admin.AdminSite):
         def guarded(request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
             signed_in = request.user.is_authenticated
             if request.method not in SAFE and signed_in and Actor.signed_in(request, Door.ADMIN).changes_nothing:
-                raise PermissionDenied("An auditor reads everything and changes nothing.")
+                raise PermissionDenied("An auditor reads everything and changes nothing. Ask an administrator.")
             return inner(request, *args, **kwargs)
 
         return guarded
