@@ -15,6 +15,7 @@ UV = $(PY) -m uv pip compile --quiet --universal --generate-hashes --no-emit-ind
 BASE = $(VENV)/.base
 CLI = $(VENV)/.cli
 DEV = $(VENV)/.dev
+STATIC = var/static/staticfiles.json
 CLI_FILES = $(shell find cli -name '*.py' -o -name pyproject.toml 2>/dev/null)
 
 # `make test COVERAGE=1` measures as well, on SQLite and in the browser, and leaves a .coverage.* file for each.
@@ -38,9 +39,9 @@ help:
 run: export PORT := $(PORT)
 run: $(CLI)
 	@mkdir -p -m 700 var
-	@$(PY) manage.py write_env
+	@test -e .env || $(PY) manage.py write_env
 	@$(PY) manage.py migrate --verbosity 0
-	@$(PY) manage.py collectstatic --noinput --verbosity 0
+	@test -z "$$(find static $(BASE) -newer $(STATIC) 2>&1)" || $(PY) manage.py collectstatic --noinput --verbosity 0
 	@$(PY) manage.py bootstrap
 	@exec $(VENV)/bin/gunicorn -c osmo_portal/gunicorn.conf.py osmo_portal.wsgi
 
