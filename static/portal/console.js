@@ -39,6 +39,7 @@ for (const input of document.querySelectorAll("input[data-suggest]")) {
     clearTimeout(waiting);
     waiting = setTimeout(() => complete(input, list), 150);
   });
+  if (input.value) complete(input, list); // typed before this script ran
 }
 
 async function complete(input, list) {
