@@ -3,17 +3,20 @@
 from functools import wraps
 from typing import Any
 
+from django import forms
 from django.contrib import admin
 from django.contrib.admin.forms import AdminAuthenticationForm, AdminPasswordChangeForm
-from django.contrib.auth import update_session_auth_hash
-from django.contrib.auth.views import PasswordChangeView
+from django.contrib.auth import authenticate, update_session_auth_hash
+from django.contrib.auth.views import PasswordChangeView, RedirectURLMixin
 from django.core.exceptions import PermissionDenied, ValidationError
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
-from django.urls import reverse
+from django.urls import URLPattern, URLResolver, path, reverse
 from django.utils.http import urlencode
+from django.views.generic import FormView
 
+from osmo_portal.console import recent
 from osmo_portal.console.section import Section
 from osmo_portal.events.actor import Actor, Door
 from osmo_portal.events.models import Event
@@ -38,6 +41,38 @@ class SignInForm(AdminAuthenticationForm):
         """Called once the password has proved right."""
         if not user.is_staff:
             raise ValidationError(NOT_FOR_YOU, code="not_staff")
+
+
+class ConfirmForm(forms.Form):
+    password = forms.CharField(
+        strip=False, widget=forms.PasswordInput(attrs={"autocomplete": "current-password", "autofocus": True})
+    )
+
+    def __init__(self, *args: Any, request: HttpRequest, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.request = request
+
+    def clean_password(self) -> None:
+        name = self.request.user.get_username()
+        if not authenticate(self.request, username=name, password=self.cleaned_data["password"]):
+            raise ValidationError("The password is wrong. Small and capital letters differ.")
+
+
+class Confirm(RedirectURLMixin, FormView):
+    """Asks who is signed in for the password once more, and leads back to what wanted that."""
+
+    form_class = ConfirmForm
+    template_name = "registration/confirm.html"
+
+    def get_form_kwargs(self) -> dict[str, Any]:
+        return {**super().get_form_kwargs(), "request": self.request}
+
+    def get_default_redirect_url(self) -> str:
+        return reverse("admin:index")
+
+    def form_valid(self, form: Any) -> HttpResponse:
+        recent.note(self.request)
+        return HttpResponseRedirect(self.get_success_url())
 
 
 class OwnPassword(PasswordChangeView):
@@ -94,6 +129,13 @@ class Console(admin.AdminSite):
 
     def app_index(self, request: HttpRequest, app_label: str, extra_context: dict[str, Any] | None = None) -> Any:
         return HttpResponseRedirect(reverse("admin:index"))
+
+    def get_urls(self) -> list[URLPattern | URLResolver]:
+        return [path("confirm/", self.admin_view(self.confirm), name="confirm"), *super().get_urls()]
+
+    def confirm(self, request: HttpRequest) -> Any:
+        view = Confirm.as_view(extra_context={**self.each_context(request), "title": "Is it you?"})
+        return view(request)
 
     def password_change(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:
         view = OwnPassword.as_view(
