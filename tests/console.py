@@ -10,9 +10,10 @@ from django.urls import reverse
 
 from osmo_portal.console.change import Change
 from osmo_portal.console.section import Section
-from osmo_portal.events.models import Event, kind_of
+from osmo_portal.events.models import Event
 from profiles.models import Person, ServiceAccount, User
 from tests.cast import Cast
+from tokens.models import AccessToken, BulkOperation
 
 Answer = Any  # an HttpResponse with what the test client adds to it
 
@@ -59,8 +60,12 @@ def a_record_of(section: Section, cast: Cast) -> Any:
     """Some record of the section; there is one of each kind."""
     if section.model in (Person, ServiceAccount):
         return cast.mallory if section.model is Person else cast.robot
-    if kind_of(section.model) == "accesstoken" and not cast.robot.tokens.exists():
+    if section.model in (AccessToken, BulkOperation) and not cast.robot.tokens.exists():
         cast.service_token()
+    if section.model is BulkOperation and not BulkOperation.objects.exists():
+        BulkOperation.preview(
+            AccessToken.objects.listed(), by=cast.by("grace"), action="revoke", filters={"q": "robot"}
+        )
     return section.model._default_manager.order_by("-pk")[0]
 
 

@@ -117,7 +117,7 @@ def test_opening_the_page_of_a_change_changes_nothing(cast: Cast, section: Secti
 
     answer = client.get(page, {"reason": "because", "grace": "0", "rotations": "0", "role": "osmo-user"})
 
-    assert answer.status_code in (200, 302)
+    assert answer.status_code in (200, 302, 400)
     assert Event.objects.count() == events
 
 

@@ -7,10 +7,10 @@ from typing import Any, ClassVar
 from django import forms
 from django.contrib import admin
 from django.contrib.admin.utils import unquote
-from django.contrib.admin.views.main import ChangeList
-from django.core.exceptions import PermissionDenied
+from django.contrib.admin.views.main import IGNORED_PARAMS, SEARCH_VAR, ChangeList
+from django.core.exceptions import PermissionDenied, ValidationError
 from django.db import models
-from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
+from django.http import Http404, HttpRequest, HttpResponse, JsonResponse, QueryDict
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, URLResolver, path, reverse
 from django.utils.text import capfirst
@@ -86,6 +86,23 @@ class Section(admin.ModelAdmin):
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
         return SectionList
+
+    def filtered(self, request: HttpRequest, params: QueryDict) -> models.QuerySet:
+        """The records behind the query string of this section's list: all of its pages, in no order.
+
+        Raises ValidationError for a parameter or a value that the list does not offer, so that what is done to the
+        whole set is never done to another one.
+        """
+        values = {name: params.getlist(name) for name in params if name not in IGNORED_PARAMS}
+        found = self.get_queryset(request)
+        for spec in [offered(request, values, self.model, self) for offered in self.list_filter]:
+            choices = {str(value) for value, _ in spec.lookup_choices}
+            if spec.value() and choices != {""} and spec.value() not in choices:
+                raise ValidationError(f"There is no {spec.title} “{spec.value()[:100]}”.")
+            found = spec.queryset(request, found)
+        if values:  # each filter took what is its own
+            raise ValidationError(f"There is no filter “{min(values)[:100]}”.")
+        return self.get_search_results(request, found, params.get(SEARCH_VAR, ""))[0]
 
     @property
     def media(self) -> forms.Media:

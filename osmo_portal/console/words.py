@@ -40,6 +40,11 @@ def stamp_and_distance(when: datetime | None) -> str:
     return format_html('{} <span class="quiet distance">{}</span>', stamp(when), distance(when))
 
 
+def counted(number: int) -> str:
+    """A large number that can be read: 20,000."""
+    return f"{number:,}"
+
+
 def badge(word: str) -> SafeString:
     """A state as a small coloured label; the colour comes from the stylesheet."""
     return format_html('<span class="badge badge-{}">{}</span>', word.replace(" ", "-"), word)

@@ -13,6 +13,7 @@ from django.utils import timezone
 from django.utils.functional import cached_property
 
 from osmo_portal.events.actor import ADMINISTRATOR_ROLE, AUDITORS, OPERATORS, Actor
+from osmo_portal.events.models import EventLine
 from osmo_portal.events.trail import AuditedModel, AuditedQuerySet, audited, record
 from profiles import names
 from profiles.models.role import Role
@@ -55,6 +56,28 @@ class UserQuerySet(AuditedQuerySet["User"]):
         """Service accounts whose accountable person is gone, or that have none."""
         gone = Q(accountable=None) | Q(accountable__is_active=False) | Q(accountable__deleted_at__isnull=False)
         return self.service_accounts().filter(gone)
+
+    def hand_over(self, *, to: "User", by: Actor, reason: str, operation: str) -> dict[int, str | None]:
+        """Makes `to` accountable for these service accounts, in one transaction. It changes no right.
+
+        Returns who was accountable for each, by its key. What the same `operation` has handed over before counts too.
+        """
+        require_administrator(by, "choose who is accountable")
+        person, reason = _accountable_person(to), require_reason(reason)
+        with audited():
+            locked = self.service_accounts().select_for_update(of=("self",), no_key=True).select_related("accountable")
+            accounts = list(locked.order_by("pk"))
+            former = {account.pk: _label(account.accountable) for account in accounts if account.accountable != person}
+            if former:
+                User.objects.filter(pk__in=former).update(accountable=person)
+                lines = [
+                    EventLine(object_id=a.pk, object_label=a.username, **_passed(former[a.pk], person))
+                    for a in accounts
+                    if a.pk in former
+                ]
+                label = f"{len(lines)} service account{'s' if len(lines) > 1 else ''}"
+                record("users.handed_over", by, User(), label=label, reason=reason, lines=lines, operation=operation)
+            return former | _handed_over_before(operation, [a.pk for a in accounts if a.pk not in former])
 
 
 class UserManager(BaseUserManager.from_queryset(UserQuerySet)):  # type: ignore[misc]
@@ -336,6 +359,18 @@ def _accountable_person(user: User | None) -> User:
     if user is None or user.is_service_account or not user.is_active or user.deleted_at:
         raise ValidationError({"accountable": "Choose an active person who is accountable for the service account."})
     return user
+
+
+def _passed(before: str | None, to: User) -> dict[str, str]:
+    return {"before": (before or "nobody")[:64], "after": to.username[:64]}
+
+
+def _handed_over_before(operation: str, accounts: list[int]) -> dict[int, str | None]:
+    """Who was accountable for the accounts that earlier batches of the operation handed over, as the trail has it."""
+    lines = EventLine.objects.filter(
+        object_id__in=accounts, event__action="users.handed_over", event__changes__operation=operation
+    )
+    return dict(lines.values_list("object_id", "before"))
 
 
 def _known_groups(groups: Iterable[str]) -> set[str]:

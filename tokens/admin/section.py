@@ -1,8 +1,9 @@
 from datetime import datetime
+from typing import Any
 
 from django.contrib import admin
 from django.db.models import QuerySet
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.html import format_html
@@ -12,6 +13,7 @@ from osmo_portal.console.section import Panel, Section
 from osmo_portal.events.actor import Actor, Door
 from profiles.models import User
 from tokens import rules
+from tokens.admin import bulk
 from tokens.admin.filters import ExpiryFilter, KindFilter, OwnerFilter, RoleFilter, StateFilter, UseFilter
 from tokens.admin.issue import Issue
 from tokens.admin.lifecycle import Resume, Revoke, Rotate, Suspend
@@ -58,13 +60,17 @@ class AccessTokenSection(Section):
         "ended",
     )
     readonly_fields = fields
-    list_changes = (Issue,)
+    list_changes = (Issue, bulk.Preview)
     record_changes = (Rotate, Suspend, Resume, Revoke)
     panels = (roles_panel, secrets_panel)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet:
         visible = rules.visible_tokens(Actor.signed_in(request, Door.ADMIN))
         return visible.with_state().select_related("created_by", "ended_by")
+
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        offer = bulk.offer(self, request, Actor.signed_in(request, Door.ADMIN))
+        return super().changelist_view(request, {"bulk": offer, **(extra_context or {})})
 
     @admin.display(description="name")
     def title(self, token: AccessToken) -> str:

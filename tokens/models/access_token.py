@@ -15,7 +15,7 @@ from osmo_portal.events.actor import Actor
 from osmo_portal.events.models import EventLine
 from osmo_portal.events.trail import AuditedModel, AuditedQuerySet, audited, record
 from profiles import names
-from profiles.models import Role, RoleAssignment, User
+from profiles.models import Kind, Role, RoleAssignment, User
 from profiles.reach import roles_reaching
 from profiles.rules import require_reason
 from tokens import rules, secrets
@@ -101,34 +101,94 @@ class AccessTokenQuerySet(AuditedQuerySet["AccessToken"]):
         roles = TokenRole.objects.select_related("assignment__role")
         return self.select_related("owner", "last_use").prefetch_related(models.Prefetch("roles", roles))
 
-    # Ways in for sets.
+    def within_lifetime(self, at: datetime | None = None) -> Self:
+        """Tokens that have not reached the maximum lifetime of the portal and of the roles put on them."""
+        now = at or timezone.now()
+        over = Q(issued_at__lte=now - timedelta(days=settings.MAX_TOKEN_DAYS))
+        for days in filter(None, Role.objects.order_by().values_list("max_token_days", flat=True).distinct()):
+            bound = TokenRole.objects.filter(token=OuterRef("pk"), assignment__role__max_token_days=days)
+            over |= Q(Exists(bound), issued_at__lte=now - timedelta(days=days))
+        return self.exclude(over)
 
-    def expire(self, *, by: Actor, at: datetime | None = None, reason: str, progress: Progress | None = None) -> int:
+    def resumable(self, by: Actor, at: datetime | None = None) -> Self:
+        """Suspended tokens that `by` may resume one by one: what AccessToken.resume checks, as a set."""
+        within_power = rules.manageable_tokens(by).values("pk")
+        active = Q(owner__is_active=True, owner__deleted_at=None)
+        return self.in_state(State.SUSPENDED, at).within_lifetime(at).filter(active, pk__in=within_power)
+
+    def of_accounts(self) -> Self:
+        """Tokens of service accounts that exist, and so can be handed over."""
+        return self.of_kind(Kind.SERVICE).filter(owner__deleted_at=None)
+
+    # Ways in for sets. `operation` is the name that ties the events of one operation together; each call is one.
+
+    def expire(
+        self,
+        *,
+        by: Actor,
+        at: datetime | None = None,
+        reason: str,
+        progress: Progress | None = None,
+        operation: str = "",
+    ) -> int:
         """Lets tokens end at `at` (default now) that would live longer. It only ever shortens. Returns how many.
 
         `progress` is told after each batch how many are done.
         """
-        _require_power_over_sets(by)
+        require_power_over_sets(by)
         now = timezone.now()
         values = {"expires_at": max(at or now, now)}
         later = self.outliving(values["expires_at"])
-        return later._in_batches("tokens.expired", by, require_reason(reason), values, progress)
+        return later._in_batches("tokens.expired", by, require_reason(reason), values, operation, progress)
 
-    def revoke(self, *, by: Actor, reason: str) -> int:
+    def revoke(self, *, by: Actor, reason: str, operation: str = "") -> int:
         """Ends tokens for good. Returns how many."""
-        _require_power_over_sets(by)
+        require_power_over_sets(by)
         ended = {"ended_at": timezone.now(), "ended_by": by.user, "end_reason": require_reason(reason)}
-        return self.listed()._in_batches("tokens.revoked", by, ended["end_reason"], ended)
+        return self.listed()._in_batches("tokens.revoked", by, ended["end_reason"], ended, operation)
 
-    def suspend(self, *, by: Actor, reason: str) -> int:
+    def suspend(self, *, by: Actor, reason: str, operation: str = "") -> int:
         """Stops live tokens until each is resumed. Returns how many."""
-        _require_power_over_sets(by)
+        require_power_over_sets(by)
         values = {"suspended_at": timezone.now()}
-        return self.live()._in_batches("tokens.suspended", by, require_reason(reason), values)
+        return self.live()._in_batches("tokens.suspended", by, require_reason(reason), values, operation)
+
+    def resume(self, *, by: Actor, reason: str, operation: str = "") -> int:
+        """Lets those suspended tokens work again that `by` may resume; others stay as they are. Returns how many."""
+        require_power_to_resume(by)
+        batches = self.resumable(by)._in_batches
+        return batches(
+            "tokens.resumed", by, require_reason(reason), {"suspended_at": None}, operation, hold_owners=True
+        )
+
+    def hand_over(self, *, to: User, by: Actor, reason: str, operation: str = "") -> int:
+        """Makes `to` accountable for the service accounts that own the tokens. No right changes.
+
+        Returns how many tokens. All in one transaction: give it a set of bounded size.
+        """
+        operation = operation or get_random_string(16)
+        with audited():
+            tokens = list(self.of_accounts().select_related("owner").order_by("pk"))
+            owners = User.objects.filter(pk__in={token.owner_id for token in tokens})
+            former = owners.hand_over(to=to, by=by, reason=reason, operation=operation)
+            lines = [
+                EventLine(
+                    object_id=token.pk,
+                    object_label=str(token)[:600],
+                    before=(former[token.owner_id] or "nobody")[:64],
+                    after=to.username[:64],
+                )
+                for token in tokens
+                if token.owner_id in former
+            ]
+            if lines:
+                details = {"label": _how_many(lines), "reason": reason, "operation": operation}
+                record("tokens.handed_over", by, AccessToken(), lines=lines, **details)
+        return len(lines)
 
     def cap_lifetime(self, days: int, *, by: Actor, reason: str) -> int:
         """Shortens tokens that would live longer than `days` from their issue. Returns how many."""
-        _require_power_over_sets(by)
+        require_power_over_sets(by)
         latest = F("issued_at") + timedelta(days=days)
         values = {"expires_at": Greatest(latest, timezone.now())}
         # Suspended ones too: resumed after the maximum was raised again, they would have come back from the dead.
@@ -136,22 +196,27 @@ class AccessTokenQuerySet(AuditedQuerySet["AccessToken"]):
         return over._in_batches("tokens.expired", by, reason, values)
 
     def _in_batches(
-        self, action: str, by: Actor, reason: str, values: dict[str, Any], progress: Progress | None = None
+        self,
+        action: str,
+        by: Actor,
+        reason: str,
+        values: dict[str, Any],
+        operation: str = "",
+        progress: Progress | None = None,
+        hold_owners: bool = False,
     ) -> int:
         """Each batch commits with its event, so readers and other writers wait for one batch at most.
 
         Sizes were measured: on PostgreSQL small batches keep waits short, on SQLite large ones cost less.
         """
         size = BATCH_SIZES[connection.vendor]
-        operation, done, last = get_random_string(16), 0, 0
+        operation, done, last = operation or get_random_string(16), 0, 0
         while True:
             with audited():
-                batch = list(
-                    self.filter(pk__gt=last)
-                    .select_related("owner")
-                    .select_for_update(of=("self",), no_key=True)
-                    .order_by("pk")[:size]
-                )
+                rest = self.filter(pk__gt=last).order_by("pk")
+                if hold_owners:
+                    rest = rest.filter(owner__in=_held_owners(rest[:size]))
+                batch = list(rest.select_related("owner").select_for_update(of=("self",), no_key=True)[:size])
                 if batch:
                     last = batch[-1].pk
                     _change_batch(batch, action, by, reason, values, operation)
@@ -177,13 +242,31 @@ def _change_batch(
         )
         for token in batch
     ]
-    label = f"{len(batch)} token{'s' if len(batch) > 1 else ''}"
-    record(action, by, AccessToken(), label=label, reason=reason, lines=lines, operation=operation)
+    record(action, by, AccessToken(), label=_how_many(lines), reason=reason, lines=lines, operation=operation)
 
 
-def _require_power_over_sets(by: Actor) -> None:
+def _how_many(lines: list[EventLine]) -> str:
+    return f"{len(lines)} token{'s' if len(lines) > 1 else ''}"
+
+
+def _held_owners(tokens: AccessTokenQuerySet) -> list[int]:
+    """The owners, their rows locked: a deactivation at the same time comes before, and is seen, or after, and suspends
+    again."""
+    owners = {*tokens.values_list("owner", flat=True)}
+    held = User.objects.filter(pk__in=owners).select_for_update(no_key=True).order_by("pk")
+    return list(held.values_list("pk", flat=True))
+
+
+def require_power_over_sets(by: Actor) -> None:
     if not (by.is_administrator or by.is_operator or by.is_shell):
         raise PermissionDenied("Only administrators and operators may end sets of tokens.")
+
+
+def require_power_to_resume(by: Actor) -> None:
+    """As for ending sets, but not for the shell, which only shortens lives."""
+    require_power_over_sets(by)
+    if by.is_shell:
+        raise PermissionDenied("Say who resumes the tokens: the shell may only shorten lives.")
 
 
 class AccessToken(AuditedModel):

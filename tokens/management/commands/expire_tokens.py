@@ -4,6 +4,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
 
+from django.core.exceptions import ValidationError
 from django.core.management.base import CommandError, CommandParser
 from django.utils import timezone
 from rich.console import Console
@@ -12,8 +13,9 @@ from rich.progress import Progress
 from osmo_portal.events.actor import Actor
 from profiles.management.door import NOTHING_MATCHED, DoorCommand
 from profiles.models import Kind, Pool, Role
-from tokens.models import AccessToken
+from tokens.models import AccessToken, BulkOperation
 from tokens.models.access_token import AccessTokenQuerySet
+from tokens.models.bulk_operation import Action, look_at
 
 LARGE = 1_000  # from here on a bar is drawn; below, it would be over before one looks
 
@@ -45,7 +47,13 @@ class Command(DoorCommand):
         parser.add_argument("--at", type=_instant, metavar="INSTANT", help="When they end (default: now).")
         parser.add_argument("--reason", required=True, help="Why; it is kept with the event.")
         parser.add_argument("--actor", metavar="USER", help="Who does it (default: whoever runs the command).")
-        parser.add_argument("--dry-run", action="store_true", help="Say how many it would be, and change nothing.")
+        parser.add_argument(
+            "--dry-run", action="store_true", help="Say how many it would be and the digest of the set; change nothing."
+        )
+        parser.add_argument(
+            "--digest",
+            help="The digest that a dry run told: refuse if the set is another one by now, and end just that.",
+        )
 
     def handle(
         self,
@@ -55,13 +63,18 @@ class Command(DoorCommand):
         reason: str,
         actor: str | None,
         dry_run: bool,
+        digest: str | None,
         **filters: Any,
     ) -> None:
         by = self.acting_as(actor) if actor else Actor.shell()
         instant = max(at or timezone.now(), timezone.now())
         tokens = self._chosen(everything, filters)
         count = tokens.outliving(instant).count()
-        if count and not dry_run:
+        if count and dry_run:
+            self.tell(f"To end exactly these: --digest {look_at(tokens.listed()).digest}")
+        elif count and digest:
+            count = self._end_exactly(tokens.listed(), digest, by=by, at=at, reason=reason, filters=filters)
+        elif count:
             with self._progress(count) as progress:
                 count = tokens.expire(by=by, at=instant, reason=reason, progress=progress)
         if not count:
@@ -69,6 +82,21 @@ class Command(DoorCommand):
         verb = "would end" if dry_run else "end"
         self.tell(f"{count} token{'s' * (count > 1)} {verb} at {instant:%Y-%m-%d %H:%M} UTC.")
         self.stdout.write(str(count))
+
+    def _end_exactly(
+        self, tokens: AccessTokenQuerySet, digest: str, *, filters: dict[str, Any], reason: str, **words: Any
+    ) -> int:
+        """As the console does it: an operation that can be looked at there, and continued if it breaks off here."""
+        look = look_at(tokens)
+        if look.digest != digest:
+            message = f"The set has changed since the dry run: it has {look.count:,} tokens now. Look again."
+            raise ValidationError(message, code="conflict")
+        said = {name: str(filters[name]) for name in FILTERS if filters[name] is not None}
+        operation = BulkOperation.preview(tokens, action=Action.EXPIRE, filters=said, **words)
+        operation.start(tokens, by=words["by"], digest=digest, reason=reason)
+        with self._progress(operation.count) as progress:
+            operation.run(by=words["by"], progress=progress)
+        return operation.changed
 
     def _chosen(self, everything: bool, filters: dict[str, Any]) -> AccessTokenQuerySet:
         """The tokens that match every filter given. What a filter names must exist."""
