@@ -141,7 +141,7 @@ def test_the_preview_shows_what_will_happen_before_it_asks_for_a_reason(cast: Ca
 
     shown = text(answer)
     assert "1 of 2" in shown
-    assert "The other 1 are not live" in shown
+    assert "1, because they are not live" in shown
     assert "robot/one" in shown
     assert list(answer.context["form"].fields) == ["digest", "reason", "count"]
 
@@ -382,8 +382,8 @@ def test_the_number_of_a_large_set_has_to_be_typed(cast: Cast, typed: str) -> No
     "change",
     [
         lambda cast: cast.service_token("new"),
-        lambda cast: AccessToken.objects.first().revoke(by=cast.by("grace"), reason="x"),
-        lambda cast: AccessToken.objects.first().suspend(by=cast.by("grace"), reason="x"),
+        lambda cast: AccessToken.objects.earliest("pk").revoke(by=cast.by("grace"), reason="x"),
+        lambda cast: AccessToken.objects.earliest("pk").suspend(by=cast.by("grace"), reason="x"),
         lambda cast: AccessToken.objects.all().expire(by=cast.by("grace"), reason="x"),
     ],
     ids=["one more", "one less", "one suspended", "all expired"],
@@ -401,7 +401,7 @@ def test_a_set_that_has_changed_since_is_refused_with_nothing_changed(
     answer = execute(client, operation)
 
     assert "The set has changed since the preview" in str(form_errors(answer))
-    assert "Look at the set again" in text(answer)
+    assert "Preview it again" in text(answer)
     assert dump.tables() == before
     assert not BulkChunk.objects.exists()
 

@@ -13,16 +13,25 @@ from django.utils import timezone
 from osmo_portal.events import chain
 from osmo_portal.events.actor import Actor
 from osmo_portal.events.models import Event, EventLine
+from profiles.models import Role, User
 from tests import dump
+from tests.bulk import many_tokens
 from tests.cast import PLAIN_ROLE, POOL_ROLE, Cast
 from tokens import exchange
-from tokens.models import AccessToken, access_token
+from tokens.models import AccessToken, BulkChunk, BulkOperation, access_token, bulk_operation
+from tokens.models.bulk_operation import Action, look_at
 
 
 @pytest.fixture
 def small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
     for vendor in access_token.BATCH_SIZES:
         monkeypatch.setitem(access_token.BATCH_SIZES, vendor, 3)
+
+
+def resume(tokens: Any, by: Actor) -> int:
+    """Of tokens that were suspended past the trail, so that one set of events is left to look at."""
+    AccessToken._base_manager.update(suspended_at=timezone.now())
+    return int(tokens.resume(by=by, reason="spring"))
 
 
 def ends() -> dict[str, datetime]:
@@ -172,8 +181,9 @@ def test_only_the_set_is_touched(cast: Cast) -> None:
         lambda tokens, by: tokens.revoke(by=by, reason="spring"),
         lambda tokens, by: tokens.suspend(by=by, reason="spring"),
         lambda tokens, by: tokens.cap_lifetime(1, by=by, reason="spring"),
+        lambda tokens, by: resume(tokens, by),
     ],
-    ids=["expire", "revoke", "suspend", "cap"],
+    ids=["expire", "revoke", "suspend", "cap", "resume"],
 )
 def test_every_token_is_in_exactly_one_batch(cast: Cast, count: int, end: Callable) -> None:
     tokens = [cast.service_token(f"t{n}") for n in range(count)]
@@ -331,3 +341,174 @@ def test_a_reason_is_asked_for_and_bounded(cast: Cast, reason: str) -> None:
             getattr(AccessToken.objects.all(), verb)(by=cast.by("olive"), reason=reason)
 
     assert dump.tables() == before
+
+
+# Resuming and handing over.
+
+
+def test_a_set_is_resumed_as_far_as_the_power_goes(cast: Cast) -> None:
+    for name, roles in (("strong", [POOL_ROLE]), ("weak", [PLAIN_ROLE]), ("live", [PLAIN_ROLE])):
+        cast.service_token(name, roles)
+    AccessToken.objects.exclude(name="live").suspend(by=cast.by("grace"), reason="x")
+
+    assert AccessToken.objects.all().resume(by=cast.by("olive"), reason="over") == 1
+
+    assert {token.name for token in AccessToken.objects.live()} == {"weak", "live"}
+    assert AccessToken.objects.all().resume(by=cast.by("grace"), reason="over") == 1
+    assert Event.objects.filter(action="tokens.resumed", reason="over").count() == 2
+
+
+def test_a_token_at_the_maximum_of_one_of_its_roles_is_not_resumed(cast: Cast, time_machine: Any) -> None:
+    Role.objects.get(name=PLAIN_ROLE).change(by=cast.by("grace"), max_token_days=10)
+    token = cast.service_token("short", [PLAIN_ROLE], days=9)
+    cast.service_token("long", [POOL_ROLE], days=60)
+    AccessToken.objects.all().suspend(by=cast.by("grace"), reason="x")
+    AccessToken._base_manager.filter(pk=token.pk).update(expires_at=token.issued_at + timedelta(days=60))
+    time_machine.move_to(token.issued_at + timedelta(days=10))
+
+    assert AccessToken.objects.all().resume(by=cast.by("grace"), reason="over") == 1
+    assert AccessToken.objects.get(name="short").state() == "suspended"
+
+
+@pytest.mark.parametrize(
+    "by",
+    [lambda cast: Actor.shell(), lambda cast: cast.by("ada"), lambda cast: cast.by("audrey")],
+    ids=["shell", "ada", "audrey"],
+)
+def test_who_grants_nothing_resumes_no_set_and_hands_none_over(cast: Cast, by: Callable[[Cast], Actor]) -> None:
+    cast.service_token().suspend(by=cast.by("grace"), reason="x")
+
+    with pytest.raises(PermissionDenied):
+        AccessToken.objects.all().resume(by=by(cast), reason="over")
+    with pytest.raises(PermissionDenied):
+        AccessToken.objects.all().hand_over(to=cast.mallory, by=by(cast), reason="over")
+    assert AccessToken.objects.get().state() == "suspended"
+
+
+def test_an_operator_hands_no_set_over(cast: Cast) -> None:
+    cast.service_token()
+
+    with pytest.raises(PermissionDenied):
+        AccessToken.objects.all().hand_over(to=cast.mallory, by=cast.by("olive"), reason="over")
+
+
+def test_handing_over_changes_no_right(cast: Cast) -> None:
+    token = cast.service_token()
+    before = AccessToken.objects.values().get(), set(cast.robot.held_role_names)
+
+    assert AccessToken.objects.all().hand_over(to=cast.mallory, by=cast.by("grace"), reason="ada left") == 1
+
+    robot = User.objects.get(username="robot")
+    assert robot.accountable == cast.mallory
+    assert (AccessToken.objects.values().get(), set(robot.held_role_names)) == before
+    assert exchange.exchange(token.plaintext)
+    assert AccessToken.objects.all().hand_over(to=cast.mallory, by=cast.by("grace"), reason="ada left") == 0
+
+
+@pytest.mark.parametrize("to", ["robot", "gone"])
+def test_a_set_is_handed_over_to_an_active_person_only(cast: Cast, to: str) -> None:
+    cast.service_token()
+    cast.mallory.deactivate(by=cast.by("grace"), reason="left")
+    person = cast.robot if to == "robot" else cast.mallory
+
+    with pytest.raises(ValidationError, match="active person"):
+        AccessToken.objects.all().hand_over(to=person, by=cast.by("grace"), reason="over")
+
+
+# Operations.
+
+
+def operation_on(tokens: Any, by: Actor, action: str = "revoke", **words: Any) -> BulkOperation:
+    operation = BulkOperation.preview(tokens, by=by, action=action, filters={}, **words)
+    operation.start(tokens, by=by, digest=operation.digest, reason="spring")
+    return operation
+
+
+@pytest.mark.parametrize("name", ["ada", "audrey", "mallory"])
+def test_who_has_no_power_over_sets_does_not_even_look(cast: Cast, name: str) -> None:
+    cast.service_token()
+
+    for action in Action.values:
+        with pytest.raises(PermissionDenied):
+            BulkOperation.preview(
+                AccessToken.objects.all(), by=cast.by(name), action=action, filters={}, accountable=cast.ada
+            )
+    assert not BulkOperation.objects.exists()
+
+
+def test_an_operators_token_begins_no_operation(cast: Cast) -> None:
+    by = cast.with_token(cast.user_token("olive"))
+
+    with pytest.raises(PermissionDenied):
+        BulkOperation.preview(AccessToken.objects.all(), by=by, action="revoke", filters={})
+
+
+@pytest.mark.parametrize("action", ["resume", "hand-over"])
+def test_the_shell_begins_no_operation_that_grants(cast: Cast, action: str) -> None:
+    cast.service_token()
+
+    with pytest.raises(PermissionDenied):
+        BulkOperation.preview(
+            AccessToken.objects.all(), by=Actor.shell(), action=action, filters={}, accountable=cast.ada
+        )
+
+
+def test_the_digest_does_not_depend_on_order_or_on_how_it_is_read(cast: Cast, monkeypatch: pytest.MonkeyPatch) -> None:
+    many_tokens(cast.robot, 10)
+    tokens = AccessToken.objects.all()
+
+    first = look_at(tokens.order_by("name").with_state())
+    monkeypatch.setattr(bulk_operation, "STEP", 3)
+
+    assert look_at(tokens.order_by("-expires_at")) == first
+    assert (first.count, first.owners[cast.robot.pk]) == (10, 10)
+    assert look_at(tokens.exclude(name="bulk-3")).digest != first.digest
+
+
+def test_a_set_that_is_too_large_is_refused(cast: Cast, monkeypatch: pytest.MonkeyPatch) -> None:
+    many_tokens(cast.robot, 3)
+    monkeypatch.setattr(bulk_operation, "MAX_TOKENS", 2)
+
+    with pytest.raises(ValidationError, match="Narrow the filters"):
+        BulkOperation.preview(AccessToken.objects.all(), by=cast.by("grace"), action="revoke", filters={})
+
+
+def test_reading_costs_a_query_a_step(cast: Cast, monkeypatch: pytest.MonkeyPatch) -> None:
+    many_tokens(cast.robot, 10)
+    monkeypatch.setattr(bulk_operation, "STEP", 4)
+
+    with CaptureQueriesContext(connection) as queries:
+        look_at(AccessToken.objects.all())
+
+    assert len(queries) == 4  # 4, 4 and 2 tokens, and that there are no more
+
+
+def multiply(token: AccessToken, times: int) -> None:
+    """So many more tokens like it, in one statement."""
+    columns = [f.column for f in AccessToken._meta.concrete_fields if f.name not in ("id", "name")]
+    copied = ", ".join(columns)
+    statement = (
+        f"INSERT INTO tokens_accesstoken (name, {copied}) "  # noqa: S608  (our own columns)
+        "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < %s) "
+        f"SELECT 'more-' || i, {copied} FROM n, tokens_accesstoken WHERE id = %s"
+    )
+    with connection.cursor() as cursor:
+        cursor.execute(statement, [times, token.pk])
+
+
+def test_25_000_tokens_are_ended_in_batches_and_each_has_its_line(cast: Cast) -> None:
+    multiply(cast.service_token(), 24_999)
+    tokens = AccessToken.objects.owned_by(cast.robot)
+
+    operation = operation_on(tokens, cast.by("grace"), "expire")
+    told: list[int] = []
+    operation.run(by=cast.by("grace"), progress=told.append)
+
+    assert (operation.stage, operation.changed) == ("finished", 25_000)
+    assert told == sorted(told)
+    assert told[-1] == 25_000
+    assert len(told) >= 3
+    assert not tokens.live().exists()
+    assert EventLine.objects.values("object_id").distinct().count() == 25_000
+    assert Event.objects.get(action="tokens.bulk_executed").changes["count"] == 25_000
+    assert not BulkChunk.objects.exists()

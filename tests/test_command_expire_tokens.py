@@ -12,7 +12,7 @@ from profiles.models import Role
 from tests.bulk import many_tokens
 from tests.cast import PLAIN_ROLE, POOL_ROLE, Cast, in_days
 from tokens.management.commands import expire_tokens as command
-from tokens.models import AccessToken, LastUse
+from tokens.models import AccessToken, BulkOperation, LastUse
 from tokens.models.access_token import State
 
 pytestmark = pytest.mark.django_db
@@ -260,3 +260,76 @@ def test_the_portals_commands_win_over_djangos():
 
     assert found["createsuperuser"] == found["changepassword"] == "profiles"
     assert found["migrate"] == "osmo_portal"
+
+
+# Held to what a dry run showed.
+
+
+def told_digest(*args: str) -> str:
+    """The digest that a dry run tells."""
+    _, err = run(*args, "--dry-run")
+    return err.split("--digest ")[1].split()[0]
+
+
+def test_a_dry_run_tells_a_digest_that_ends_exactly_these(tokens: dict[str, AccessToken]):
+    digest = told_digest("--kind=service")
+
+    out, _ = run("--kind=service", f"--digest={digest}")
+
+    assert out == "3\n"
+    assert living() == {"laptop", "phone"}
+    event = Event.objects.get(action="tokens.bulk_executed")
+    assert (event.reason, event.changes["filters"]) == ("end of project", ["kind=service"])
+    assert event.changes["set_digest"] == digest
+    assert set(Event.objects.filter(action="tokens.expired").values_list("changes__operation", flat=True)) == {
+        event.changes["operation"]
+    }
+
+
+def test_the_digest_is_that_of_the_console(tokens: dict[str, AccessToken], cast: Cast):
+    operation = BulkOperation.preview(
+        AccessToken.objects.listed().of_kind("service"), by=cast.by("grace"), action="revoke", filters={}
+    )
+
+    assert told_digest("--kind=service") == operation.digest
+
+
+def test_a_set_that_has_changed_since_the_dry_run_is_refused(tokens: dict[str, AccessToken], cast: Cast):
+    digest = told_digest("--kind=service")
+    cast.service_token("new")
+
+    with pytest.raises(CommandError, match="it has 4 tokens now") as error:
+        run("--kind=service", f"--digest={digest}")
+
+    assert error.value.returncode == 1
+    assert living() == EVERYTHING | {"new"}
+    assert not BulkOperation.objects.exists()
+
+
+def test_a_dry_run_with_a_digest_stays_one(tokens: dict[str, AccessToken]):
+    digest = told_digest("--all")
+
+    run("--all", f"--digest={digest}", "--dry-run")
+
+    assert living() == EVERYTHING
+
+
+def test_somebody_without_the_power_ends_nothing_with_a_digest(tokens: dict[str, AccessToken]):
+    digest = told_digest("--all")
+
+    with pytest.raises(CommandError, match="Only administrators and operators"):
+        run("--all", f"--digest={digest}", "--actor=ada")
+
+    assert living() == EVERYTHING
+
+
+def test_a_large_set_by_digest_shows_its_progress_too(cast: Cast, monkeypatch, capsys):
+    monkeypatch.setattr(command, "LARGE", 3)
+    many_tokens(cast.robot, 6)
+    digest = told_digest("--all")
+    capsys.readouterr()
+
+    call_command("expire_tokens", "--all", f"--digest={digest}", reason="x", stdout=io.StringIO(), stderr=Terminal())
+
+    assert "Ending tokens" in capsys.readouterr().err
+    assert not living()

@@ -12,11 +12,12 @@ from django.db import connection
 
 from osmo_portal.events import chain
 from osmo_portal.events.actor import ADMINISTRATOR_ROLE
-from osmo_portal.events.models import Event
+from osmo_portal.events.models import Event, EventLine
 from profiles.models import Pool, Role, RoleAssignment, User
+from tests.bulk import many_tokens
 from tests.cast import PLAIN_ROLE, POOL_ROLE, Cast, in_days
 from tokens import exchange, jwt, standing
-from tokens.models import AccessToken, Secret, SigningKey
+from tokens.models import AccessToken, BulkOperation, Secret, SigningKey, access_token
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -123,6 +124,44 @@ def test_a_rotation_against_a_revocation_leaves_no_secret_that_works(committed: 
     for plaintext in {token.plaintext, getattr(rotated, "plaintext", token.plaintext)}:
         with pytest.raises(exchange.Refused, match="revoked"):
             exchange.exchange(plaintext)
+
+
+@pytest.mark.parametrize("number", range(ROUNDS))
+def test_an_operation_that_is_begun_and_run_by_several_at_once_does_everything_once(
+    committed: Cast, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    for vendor in access_token.BATCH_SIZES:
+        monkeypatch.setitem(access_token.BATCH_SIZES, vendor, 3)
+    by, tokens = committed.by("grace"), AccessToken.objects.listed()
+    many_tokens(committed.robot, 20)
+    operation = BulkOperation.preview(tokens, by=by, action="revoke", filters={})
+    seen = [BulkOperation.objects.get(pk=operation.pk) for _ in range(3)]
+
+    begun = race(*(partial(one.start, tokens, by=by, digest=one.digest, reason="spring") for one in seen))
+    ran = race(*(partial(one.run, by=by) for one in seen))
+
+    assert len(winners(begun)) == 1
+    assert only_told(begun, "This has been begun already")
+    assert errors(ran) == []
+    operation.refresh_from_db()
+    assert (operation.stage, operation.changed, operation.left_alone) == ("finished", 20, 0)
+    assert Event.objects.filter(action="tokens.bulk_executed").count() == 1
+    assert EventLine.objects.values("object_id").distinct().count() == EventLine.objects.count() == 20
+
+
+@pytest.mark.parametrize("number", range(ROUNDS))
+def test_a_bulk_resumption_against_a_deactivation_leaves_nothing_live(committed: Cast, number: int) -> None:
+    by = committed.by("grace")
+    many_tokens(committed.robot, 20)
+    AccessToken.objects.suspend(by=by, reason="odd")
+    robot = User.objects.get(username="robot")
+
+    results = race(
+        partial(AccessToken.objects.all().resume, by=by, reason="fine"), partial(robot.deactivate, by=by, reason="left")
+    )
+
+    assert errors(results) == []
+    assert not AccessToken.objects.live().exists()
 
 
 @pytest.mark.parametrize("number", range(ROUNDS))

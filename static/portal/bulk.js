@@ -4,6 +4,7 @@
 
 /* Only the tab in which somebody began it goes on by itself: to look at the page of one is not to continue it. */
 for (const form of document.querySelectorAll("[data-bulk-start]")) {
+  sessionStorage.removeItem("bulk"); // of a form that was refused
   form.addEventListener("submit", () => sessionStorage.setItem("bulk", form.dataset.bulkStart));
 }
 

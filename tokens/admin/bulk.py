@@ -131,12 +131,12 @@ class PreviewForm(forms.Form):
 
 class Preview(Change):
     slug, label, on_record = "bulk", "With all filtered tokens", False
-    submit = "Look at the set"
+    submit = "Preview the set"
     template_name = "portal/bulk.html"
     form_class = PreviewForm
     explanation = (
         "Nothing happens yet. The next page shows how many tokens these filters find, and whose they are.",
-        "The look is kept in the events.",
+        "That somebody looked is kept in the events.",
     )
 
     filters: dict[str, str]
@@ -222,7 +222,7 @@ class ExecuteForm(ReasonForm):
 
 
 class Execute(Change):
-    slug, label = "execute", "Go on"
+    slug, label = "execute", "Execute"
     heading, danger = "{}", True
     template_name = "portal/bulk_preview.html"
     form_class = ExecuteForm
@@ -360,7 +360,6 @@ class BulkOperationSection(Section):
     list_select_related = ("created_by",)
     fields = (
         "stage_badge",
-        "what",
         "ends",
         "to",
         "by_filters",

@@ -216,7 +216,8 @@ class AccessTokenQuerySet(AuditedQuerySet["AccessToken"]):
                 rest = self.filter(pk__gt=last).order_by("pk")
                 if hold_owners:
                     rest = rest.filter(owner__in=_held_owners(rest[:size]))
-                batch = list(rest.select_related("owner").select_for_update(of=("self",), no_key=True)[:size])
+                locked = rest.select_for_update(of=("self",), no_key=True)
+                batch = list(locked.select_related("owner").only("name", "expires_at", "owner__username")[:size])
                 if batch:
                     last = batch[-1].pk
                     _change_batch(batch, action, by, reason, values, operation)

@@ -283,7 +283,7 @@ class BulkOperation(models.Model):
 
     def _change(self, tokens: AccessTokenQuerySet, by: Actor) -> int:
         """By the ways in of sets: they check the power and, with the rows locked, what still is to be changed."""
-        words: dict[str, Any] = {"by": by, "reason": self.reason, "operation": str(self.pk)}
+        words: dict[str, Any] = {"by": by, "reason": self.reason, "operation": self.name}
         match self.action:
             case Action.EXPIRE:
                 return tokens.expire(at=self.at, **words)
@@ -301,7 +301,7 @@ class BulkOperation(models.Model):
         figures: dict[str, Any] = {"changed": self.changed, "left_alone": self.left_alone, "seconds": self.seconds}
         if self.remaining:
             figures["not_reached"] = self.remaining
-        record(event, by, self, reason=reason, operation=str(self.pk), **self._told(), **figures)
+        record(event, by, self, reason=reason, operation=self.name, **self._told(), **figures)
 
     def _told(self) -> dict[str, Any]:
         """What events tell of the operation."""
@@ -316,6 +316,11 @@ class BulkOperation(models.Model):
 
     def _locked(self) -> "BulkOperation":
         return BulkOperation.objects.select_for_update(of=("self",), no_key=True).get(pk=self.pk)
+
+    @property
+    def name(self) -> str:
+        """What ties its events together."""
+        return f"bulk-{self.pk}"
 
     # How far it is.
 
