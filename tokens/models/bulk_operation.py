@@ -19,6 +19,7 @@ from django.conf import settings
 from django.core.exceptions import PermissionDenied, ValidationError
 from django.db import connection, models, transaction
 from django.db.models import Count
+from django.db.models.functions import Cast
 from django.utils import timezone
 
 from osmo_portal.events.actor import Actor
@@ -39,7 +40,9 @@ from tokens.models.access_token import (
 MAX_TOKENS = 5_000_000  # what one operation may be about
 SHOWN = 10  # owners, roles and tokens that a preview names
 STEP = 10_000  # rows that are read at once
-FACTS = ("pk", "owner_id", "expires_at", "suspended_at", "ended_at")  # what the digest of a set covers
+TIMES = ("expires_at", "suspended_at", "ended_at")
+# What the digest of a set covers. Times as the database writes them: to make objects of them takes thrice as long.
+FACTS: tuple[Any, ...] = ("pk", "owner_id", *(Cast(name, models.TextField()) for name in TIMES))
 
 
 class Action(models.TextChoices):
