@@ -7,15 +7,17 @@ from typing import Any, ClassVar
 from django import forms
 from django.contrib import admin
 from django.contrib.admin.utils import unquote
-from django.contrib.admin.views.main import ChangeList
-from django.core.exceptions import PermissionDenied
+from django.contrib.admin.views.main import IGNORED_PARAMS, SEARCH_VAR, ChangeList
+from django.core.exceptions import PermissionDenied, ValidationError
 from django.db import models
-from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
+from django.http import Http404, HttpRequest, HttpResponse, JsonResponse, QueryDict
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, URLResolver, path, reverse
 from django.utils.text import capfirst
 
+from osmo_portal.console import filters, paging
 from osmo_portal.console.change import Change
+from osmo_portal.console.listing import SectionList
 from osmo_portal.console.timeline import timeline
 from osmo_portal.events.actor import Actor, Door
 
@@ -32,13 +34,6 @@ class Panel:
 
 
 PanelMaker = Callable[[Any, Actor], Panel]
-
-
-class SectionList(ChangeList):
-    """Sorts by what `sortable_by` offers, also where an address asks for another column: few have an index."""
-
-    def get_ordering_field(self, field_name: Any) -> Any:
-        return super().get_ordering_field(field_name) if field_name in (self.sortable_by or ()) else None
 
 
 class Section(admin.ModelAdmin):
@@ -86,6 +81,29 @@ class Section(admin.ModelAdmin):
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
         return SectionList
+
+    # What the list shows.
+
+    def narrowed(self, request: HttpRequest, specs: Sequence[Any], search: str) -> models.QuerySet:
+        """What the filters and the search leave. Raises ValidationError for what they do not understand."""
+        found = filters.narrowed(self.get_queryset(request), specs, request)
+        return self.get_search_results(request, found, search)[0] if search else found
+
+    def filtered(self, request: HttpRequest, params: QueryDict) -> models.QuerySet:
+        """The records behind the query string of this section's list: all of its pages, in no order.
+
+        Raises ValidationError for a parameter or a value that the list does not offer, so that what is done to the
+        whole set is never done to another one.
+        """
+        values = {name: params.getlist(name) for name in params if name not in (*IGNORED_PARAMS, *paging.PARAMETERS)}
+        specs = [offered(request, values, self.model, self) for offered in self.list_filter]
+        if values:  # each filter took what is its own
+            raise ValidationError(f"There is no filter “{min(values)[:100]}”.")
+        return self.narrowed(request, specs, params.get(SEARCH_VAR, ""))
+
+    def dressed(self, records: list[Any]) -> list[Any]:
+        """The records of one page with what the columns need of them, fetched for all of them at once."""
+        return records
 
     @property
     def media(self) -> forms.Media:
