@@ -1,5 +1,6 @@
 """The list of a section: narrowed by what the address says, a page at a time, and never counted whole."""
 
+import re
 from typing import Any
 
 from django.contrib.admin.views.main import ORDER_VAR, SEARCH_VAR, ChangeList
@@ -9,6 +10,10 @@ from django.http import HttpRequest
 
 from osmo_portal.console import filters, paging
 
+# No text of these shapes gets into an address: a secret, a part of one, a digest. Names may be long, but have dots.
+SECRETS = re.compile(r"osmo_[0-9A-Za-z]|[0-9A-Za-z_-]{43}")
+SHAPED_OTHERWISE = r"(?!.*osmo_[0-9A-Za-z])(?!.*[0-9A-Za-z_\-]{43}).*"  # the same for a browser
+
 
 class SectionList(ChangeList):
     """Django's, with pages by key, and with words instead of a silent answer where the address asks for nonsense.
@@ -16,6 +21,9 @@ class SectionList(ChangeList):
     It sorts by what `sortable_by` offers, also where an address asks for another column: few have an index. A filter
     may bring an order of its own (`ordering`), which holds until a column is chosen.
     """
+
+    filter_specs: Any  # of SimpleListFilter, one and all
+    model_admin: Any  # a Section
 
     def get_queryset(self, request: HttpRequest, exclude_parameters: Any = None) -> QuerySet:
         asked = {name: self._take(name) for name in paging.PARAMETERS if name in self.params}
@@ -39,6 +47,7 @@ class SectionList(ChangeList):
     def get_results(self, request: HttpRequest) -> None:
         page = paging.page(self.queryset, self.order, self.place, self.list_per_page)
         self.result_list = self.model_admin.dressed(page.records)
+        self.find_url = self.model_admin.find_address(request)
         self.has_previous, self.has_next = page.has_previous, page.has_next
         self.result_count = paging.counted(self.queryset)
         self.show_full_result_count = self.can_show_all = self.multi_page = False
@@ -49,22 +58,38 @@ class SectionList(ChangeList):
     def get_ordering_field(self, field_name: Any) -> Any:
         return super().get_ordering_field(field_name) if field_name in (self.sortable_by or ()) else None
 
-    def get_ordering(self, request: HttpRequest, queryset: QuerySet) -> list[str]:
+    def get_ordering(self, request: HttpRequest, queryset: QuerySet) -> list[Any]:
         if self.params.get(ORDER_VAR):
             return super().get_ordering(request, queryset)[:1]
         brought = [spec.ordering for spec in self.filter_specs if spec.value() and getattr(spec, "ordering", "")]
-        default = [_with_pk(name, self.opts.pk.name) for name in self._get_default_ordering()]
+        default = [_with_pk(name, self.opts.pk.name) for name in self.opts.ordering or ()]
         return [*brought, *default, "-pk"][:1]
 
-    def get_ordering_field_columns(self) -> dict[int, str]:
+    def get_ordering_field_columns(self) -> dict[int, Any]:
         columns = [i for i, name in enumerate(self.list_display) if self.get_ordering_field(name) == self.order.field]
         return dict.fromkeys(columns[:1], "desc" if self.order.descending else "asc")
 
     # What the templates ask.
 
+    harmless = SHAPED_OTHERWISE
+
+    @property
+    def empty_text(self) -> str:
+        return str(self.model_admin.empty_text)
+
+    @property
+    def empty_when_narrowed(self) -> str:
+        return str(self.model_admin.empty_when_narrowed)
+
     @property
     def filter_fields(self) -> list[dict[str, Any]]:
         return [filters.field(spec) for spec in self.filter_specs]
+
+    @property
+    def kept(self) -> dict[str, str]:
+        """What the filter form carries on beside its own fields."""
+        own = {spec.parameter_name for spec in self.filter_specs}
+        return {name: value for name, value in self.params.items() if name not in own}
 
     @property
     def chips(self) -> list[dict[str, str]]:

@@ -93,9 +93,11 @@ class AccessTokenQuerySet(AuditedQuerySet["AccessToken"]):
         lives = F("expires_at") - F("issued_at")
         over = Q(lives__gt=timedelta(days=settings.MAX_TOKEN_DAYS))
         stricter = Role.objects.existing().filter(max_token_days__lt=settings.MAX_TOKEN_DAYS)
-        for days in stricter.values_list("max_token_days", flat=True).distinct().order_by():
-            roles = list(stricter.filter(max_token_days__lte=days))
-            put = TokenRole.objects.filter(token=OuterRef("pk"), assignment__role__in=[role.pk for role in roles])
+        by_days: dict[int, list[int]] = {}
+        for pk, days in stricter.values_list("pk", "max_token_days"):
+            by_days.setdefault(days or 0, []).append(pk)
+        for days, roles in by_days.items():
+            put = TokenRole.objects.filter(token=OuterRef("pk"), assignment__role__in=roles)
             over |= Q(Exists(put), lives__gt=timedelta(days=days))
         return self.listed().alias(lives=models.ExpressionWrapper(lives, models.DurationField())).filter(over)
 
@@ -258,6 +260,12 @@ class AccessToken(AuditedModel):
             models.Index(fields=["expires_at", "id"], name="token_expiry"),
             models.Index(fields=["name", "id"], name="token_name"),
             models.Index(fields=["owner", "id"], name="token_owner"),
+            models.Index(fields=["issued_at", "id"], name="token_issue"),
+            models.Index(fields=["created_by", "id"], name="token_issuer"),
+            # Lists of what is rare, or leaves out what may be most of the table.
+            models.Index(fields=["id"], condition=Q(ended_at=None), name="token_listed"),
+            models.Index(fields=["id"], condition=Q(ended_at__isnull=False), name="token_revoked"),
+            models.Index(fields=["id"], condition=Q(ended_at=None, suspended_at__isnull=False), name="token_suspended"),
         ]
 
     def __str__(self) -> str:
