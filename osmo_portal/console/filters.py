@@ -3,6 +3,7 @@
 A value that a filter cannot understand is a ValidationError in words: it never means another list.
 """
 
+import re
 from collections.abc import Iterable
 from datetime import UTC, date, datetime, time
 from typing import Any
@@ -47,7 +48,7 @@ class DayFilter(TypedFilter):
 
     def narrow(self, queryset: Any, typed: str) -> Any:
         try:
-            day = date.fromisoformat(typed) if len(typed) == len("2026-01-31") else None
+            day = date.fromisoformat(typed) if re.fullmatch(r"\d{4}-\d\d-\d\d", typed, re.ASCII) else None
         except ValueError:
             day = None
         if day is None:

@@ -45,7 +45,11 @@ class SectionList(ChangeList):
         return str(self.params.pop(name))
 
     def get_results(self, request: HttpRequest) -> None:
-        page = paging.page(self.queryset, self.order, self.place, self.list_per_page)
+        try:
+            page = paging.page(self.queryset, self.order, self.place, self.list_per_page)
+        except ValidationError as error:
+            self.faults += error.messages
+            page = paging.Page([], has_previous=False, has_next=False)
         self.result_list = self.model_admin.dressed(page.records)
         self.find_url = self.model_admin.find_address(request)
         self.has_previous, self.has_next = page.has_previous, page.has_next

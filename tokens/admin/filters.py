@@ -12,6 +12,7 @@ from django.utils import timezone
 from osmo_portal.console.filters import SHOWN, DayFilter, ListFilter, TypedFilter
 from profiles import names
 from profiles.models import Kind, Pool, Role, User
+from profiles.reach import roles_reaching
 from tokens.models.access_token import State
 
 ANY = "any"
@@ -125,7 +126,7 @@ class PoolFilter(TypedFilter):
     def narrow(self, queryset: Any, typed: str) -> Any:
         if not (names.pool_name.fits(typed) and Pool.objects.existing().filter(name=typed).exists()):
             raise unknown("pool", typed)
-        return queryset.reaching(typed)
+        return queryset.with_any(Role.objects.filter(name__in=roles_reaching(typed)))
 
 
 class UserFilter(TypedFilter):

@@ -24,6 +24,7 @@ from tokens.reach import pools_reached
 from tokens.search import HELP, search
 
 POOLS_NAMED = 3
+HELP_FOR_AUDITORS = f"{HELP} Not for secrets: an administrator or operator can look one up."
 
 
 def roles_panel(token: AccessToken, by: Actor) -> Panel:
@@ -43,7 +44,7 @@ class AccessTokenSection(Section):
     sortable_by: ClassVar[Any] = ("title", "expires", "issue")
     list_filter = FILTERS
     search_fields = ("name", "description", "owner__username")  # as tokens.search understands them
-    search_help_text = HELP
+    search_help_text = f"{HELP} Or paste a secret, or its SHA-256: it is looked up and gets into no address."
     empty_text = "There is no token yet. Issue one to a service account."
     empty_when_narrowed = "No token fits all of this."
     fields = (
@@ -79,6 +80,12 @@ class AccessTokenSection(Section):
     def find_address(self, request: HttpRequest) -> str:
         """Not for an auditor, who sends nothing by POST."""
         return "" if Actor.signed_in(request, Door.ADMIN).changes_nothing else self.address("find")
+
+    def get_changelist_instance(self, request: HttpRequest) -> Any:
+        changelist = super().get_changelist_instance(request)
+        if not self.find_address(request):
+            changelist.search_help_text = HELP_FOR_AUDITORS
+        return changelist
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         may_export = not Actor.signed_in(request, Door.ADMIN).changes_nothing
