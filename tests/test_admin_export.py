@@ -227,9 +227,10 @@ def test_it_is_told_before_the_first_byte(cast: Cast) -> None:
 
 
 def test_the_event_has_a_page(cast: Cast) -> None:
-    content(export(kind="service"))
+    export(kind="service")
+    event = last_event()
 
-    page = visitor("audrey").get(reverse("admin:events_event_change", args=[last_event().pk]))
+    page = visitor("audrey").get(reverse("admin:events_event_change", args=[event.pk]))
 
     assert page.status_code == 200
     assert "tokens exported" in text(page)

@@ -102,7 +102,7 @@ def test_an_auditors_browser_does_not_send_what_looks_like_a_secret(
         page.get_by_label("Search").fill(secret)
         page.get_by_role("button", name="Search").click()
         assert page.evaluate("!document.querySelector('#searchbar').validity.valid")
-    assert addresses[sent:] == []
+    assert not [address for address in addresses[sent:] if "/static/" not in address.split()[0]]
 
     page.get_by_label("Search").fill("deploy")
     page.get_by_role("button", name="Search").click()
