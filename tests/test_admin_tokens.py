@@ -5,19 +5,15 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from django.db import connection
 from django.test import Client
-from django.test.utils import CaptureQueriesContext
-from django.urls import reverse
 from django.utils import timezone
 
 from osmo_portal.events.models import Event
 from tests.cast import PLAIN_ROLE, POOL_ROLE, Cast, in_days
 from tests.console import Answer, address, form_errors, last_event, text, visitor
 from tokens import secrets
-from tokens.models import AccessToken, LastUse, Secret
+from tokens.models import AccessToken, Secret
 
-LIST = "admin:tokens_accesstoken_changelist"
 SECRET = re.compile(r"osmo_[0-9A-Za-z]{49}")
 
 
@@ -32,11 +28,6 @@ def act(name: str, token: AccessToken, slug: str, reason: str = "it leaked") -> 
 def buttons(name: str, token: AccessToken) -> list[str]:
     page = visitor(name).get(address(token))
     return [button["label"] for button in page.context["buttons"]]
-
-
-def listed(name: str = "grace", **query: Any) -> list[str]:
-    page = visitor(name).get(reverse(LIST), query)
-    return sorted(token.name for token in page.context["cl"].result_list)
 
 
 # Rotating.
@@ -279,70 +270,3 @@ def test_the_history_is_the_trail(cast: Cast) -> None:
 
     assert "token suspended" in page
     assert "looks odd" in page
-
-
-# The list.
-
-
-def test_the_list_leaves_out_the_revoked_ones_unless_asked(cast: Cast) -> None:
-    cast.service_token("alive")
-    cast.service_token("gone").revoke(by=cast.by("grace"), reason="x")
-    cast.service_token("paused").suspend(by=cast.by("grace"), reason="x")
-
-    assert listed() == ["alive", "paused"]
-    assert listed(state="revoked") == ["gone"]
-    assert listed(state="suspended") == ["paused"]
-    assert listed(state="active") == ["alive"]
-    assert listed(state="expired") == []
-
-
-def test_the_list_is_filtered_by_kind_role_owner_expiry_and_use(cast: Cast) -> None:
-    cast.service_token("pooled", [POOL_ROLE], days=3)
-    cast.service_token("plain", [PLAIN_ROLE], days=20)
-    used = cast.user_token("ada", "hers", days=90)
-    LastUse.objects.filter(token=used).update(at=timezone.now())
-
-    assert listed(kind="service") == ["plain", "pooled"]
-    assert listed(kind="person") == ["hers"]
-    assert listed(role=POOL_ROLE) == ["pooled"]
-    assert listed(role="nothing") == []
-    assert listed(owner="ada") == ["hers"]
-    assert listed(expiring="7") == ["pooled"]
-    assert listed(expiring="30") == ["plain", "pooled"]
-    assert listed(used="never") == ["plain", "pooled"]
-    assert listed(used="unused-90") == []
-
-
-def test_the_search_finds_beginnings_of_names_and_owners(cast: Cast) -> None:
-    cast.service_token("deploy-east")
-    cast.service_token("nightly")
-    cast.user_token("ada", "laptop")
-
-    assert listed(q="deploy") == ["deploy-east"]
-    assert listed(q="rob") == ["deploy-east", "nightly"]
-    assert listed(q="ada") == ["laptop"]
-    assert listed(q="east") == []
-
-
-def test_the_search_does_not_know_secrets(cast: Cast) -> None:
-    token = cast.service_token()
-
-    assert listed(q=str(token.plaintext)) == []
-    assert listed(q=token.plaintext[-4:]) == []
-
-
-def test_the_list_costs_the_same_for_few_tokens_and_for_many(cast: Cast) -> None:
-    client = visitor("grace")
-    for number in range(3):
-        cast.service_token(f"t{number}")
-
-    few = count_queries(client)
-    for number in range(20):
-        cast.service_token(f"m{number}", [POOL_ROLE, PLAIN_ROLE])
-    assert count_queries(client) == few
-
-
-def count_queries(client: Client) -> int:
-    with CaptureQueriesContext(connection) as seen:
-        client.get(reverse(LIST))
-    return len(seen)

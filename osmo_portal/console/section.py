@@ -5,21 +5,27 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from django import forms
-from django.contrib import admin
+from django.contrib import admin, messages
 from django.contrib.admin.utils import unquote
 from django.contrib.admin.views.main import IGNORED_PARAMS, SEARCH_VAR, ChangeList
 from django.core.exceptions import PermissionDenied, ValidationError
 from django.db import models
-from django.http import Http404, HttpRequest, HttpResponse, JsonResponse, QueryDict
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse, QueryDict
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, URLResolver, path, reverse
 from django.utils.text import capfirst
 
+from osmo_portal.console import filters, paging
 from osmo_portal.console.change import Change
+from osmo_portal.console.listing import SECRETS, SectionList
 from osmo_portal.console.timeline import timeline
 from osmo_portal.events.actor import Actor, Door
 
 SUGGESTIONS = 20
+NOT_SEARCHED = (
+    "That looks like a secret, so it was not searched. It has been in an address, which browsers and servers keep: "
+    "if it is one, have its token rotated. Administrators and operators look secrets up in the list of access tokens."
+)
 
 
 @dataclass(frozen=True)
@@ -34,13 +40,6 @@ class Panel:
 PanelMaker = Callable[[Any, Actor], Panel]
 
 
-class SectionList(ChangeList):
-    """Sorts by what `sortable_by` offers, also where an address asks for another column: few have an index."""
-
-    def get_ordering_field(self, field_name: Any) -> Any:
-        return super().get_ordering_field(field_name) if field_name in (self.sortable_by or ()) else None
-
-
 class Section(admin.ModelAdmin):
     """Django's ModelAdmin for reading: who may open the console sees every section, and edits and deletes nothing.
 
@@ -51,12 +50,14 @@ class Section(admin.ModelAdmin):
     record_changes: Sequence[type[Change]] = ()
     panels: Sequence[PanelMaker] = ()
     suggest_field = ""
+    empty_text = "There is nothing here yet."
+    empty_when_narrowed = "Nothing fits all of this."
 
     actions = None
     list_per_page = 50
     show_facets = admin.ShowFacets.NEVER
     show_full_result_count = False
-    sortable_by = ()
+    sortable_by: ClassVar[Any] = ()  # what has an index and no nulls
     list_filter: ClassVar[Any] = ()  # classes of SimpleListFilter
     change_form_template = "portal/record.html"
     object_history_template = "portal/history.html"
@@ -87,22 +88,32 @@ class Section(admin.ModelAdmin):
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
         return SectionList
 
+    # What the list shows.
+
+    def narrowed(self, request: HttpRequest, specs: Sequence[Any], search: str) -> models.QuerySet:
+        """What the filters and the search leave. Raises ValidationError for what they do not understand."""
+        found = filters.narrowed(self.get_queryset(request), specs, request)
+        return self.get_search_results(request, found, search)[0] if search else found
+
     def filtered(self, request: HttpRequest, params: QueryDict) -> models.QuerySet:
         """The records behind the query string of this section's list: all of its pages, in no order.
 
         Raises ValidationError for a parameter or a value that the list does not offer, so that what is done to the
         whole set is never done to another one.
         """
-        values = {name: params.getlist(name) for name in params if name not in IGNORED_PARAMS}
-        found = self.get_queryset(request)
-        for spec in [offered(request, values, self.model, self) for offered in self.list_filter]:
-            choices = {str(value) for value, _ in spec.lookup_choices}
-            if spec.value() and choices != {""} and spec.value() not in choices:
-                raise ValidationError(f"There is no {spec.title} “{spec.value()[:100]}”.")
-            found = spec.queryset(request, found)
+        values = {name: params.getlist(name) for name in params if name not in (*IGNORED_PARAMS, *paging.PARAMETERS)}
+        specs = [offered(request, values, self.model, self) for offered in self.list_filter]
         if values:  # each filter took what is its own
             raise ValidationError(f"There is no filter “{min(values)[:100]}”.")
-        return self.get_search_results(request, found, params.get(SEARCH_VAR, ""))[0]
+        return self.narrowed(request, specs, params.get(SEARCH_VAR, ""))
+
+    def find_address(self, request: HttpRequest) -> str:
+        """Where the search box is sent to by POST. Empty: to the list itself, by GET."""
+        return ""
+
+    def dressed(self, records: list[Any]) -> list[Any]:
+        """The records of one page with what the columns need of them, fetched for all of them at once."""
+        return records
 
     @property
     def media(self) -> forms.Media:
@@ -134,6 +145,8 @@ class Section(admin.ModelAdmin):
         return self.address("change", pk)
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        if (clean := _cleaned(request)) is not None:
+            return HttpResponseRedirect(f"{request.path}?{clean.urlencode()}" if clean else request.path)
         by = Actor.signed_in(request, Door.ADMIN)
         context = {"title": capfirst(self.opts.verbose_name_plural), "buttons": self._buttons(self.list_changes, by)}
         return super().changelist_view(request, {**context, **(extra_context or {})})
@@ -193,3 +206,14 @@ class Section(admin.ModelAdmin):
 
     def suggested(self) -> models.QuerySet:
         raise NotImplementedError
+
+
+def _cleaned(request: HttpRequest) -> QueryDict | None:
+    """The parameters without the fields that were left empty, and without a secret; None where they are clean."""
+    clean = request.GET.copy()
+    if SECRETS.search(clean.get(SEARCH_VAR, "")):
+        del clean[SEARCH_VAR]
+        messages.error(request, NOT_SEARCHED)
+    for name in [name for name, value in clean.items() if not value]:
+        del clean[name]
+    return clean if clean != request.GET else None

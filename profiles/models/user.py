@@ -45,6 +45,14 @@ class UserQuerySet(AuditedQuerySet["User"]):
             return self.none()
         return self.existing().annotate(folded=Lower("username")).filter(folded=username.lower())
 
+    def ever_named(self, username: str) -> Self:
+        """As `named`, and those of exactly that id that were deleted: what they did is still to be found."""
+        if not names.user_id.fits(username):
+            return self.none()
+        existing = self.existing().annotate(folded=Lower("username")).filter(folded=username.lower())
+        exactly = Q(username=username, kind__in=Kind.values)  # by the index on both
+        return self.filter(exactly | Q(pk__in=existing.values("pk")))
+
     def holding(self, role_name: str) -> Self:
         assignments = apps.get_model("profiles", "RoleAssignment").objects.effective()
         return self.filter(models.Exists(assignments.filter(user=models.OuterRef("pk"), role__name=role_name)))

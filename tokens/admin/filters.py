@@ -1,13 +1,22 @@
-from datetime import timedelta
+"""What the list of tokens is narrowed by. Other pages link to it with these parameters; bulk changes and the export
+read them too."""
+
+from datetime import UTC, datetime, time, timedelta
 from typing import Any
 
 from django.contrib import admin
+from django.core.exceptions import ValidationError
 from django.http import HttpRequest
 from django.utils import timezone
 
-from osmo_portal.console.filters import ListFilter, TypedFilter
-from profiles.models import Kind
+from osmo_portal.console.filters import SHOWN, DayFilter, ListFilter, TypedFilter
+from profiles import names
+from profiles.models import Kind, Pool, Role, User
+from profiles.reach import roles_reaching
 from tokens.models.access_token import State
+
+ANY = "any"
+YESTERDAY = "yesterday"
 
 
 class StateFilter(ListFilter):
@@ -15,11 +24,18 @@ class StateFilter(ListFilter):
     title = "state"
     parameter_name = "state"
 
+    @property
+    def ordering(self) -> str:
+        """Those that ended last come first; they are seldom the newest."""
+        return "-expires_at" if self.value() == State.EXPIRED else ""
+
     def lookups(self, request: HttpRequest, model_admin: admin.ModelAdmin) -> list[tuple[str, str]]:
-        return [(state.value, state.value) for state in State]
+        return [*((state.value, state.value) for state in State), (ANY, "any, revoked too")]
 
     def queryset(self, request: HttpRequest, queryset: Any) -> Any:
-        return queryset.in_state(self.value()) if self.value() in State.values else queryset.listed()
+        if self.value() == ANY:
+            return queryset
+        return queryset.in_state(self.value()) if self.value() else queryset.listed()
 
 
 class KindFilter(admin.SimpleListFilter):
@@ -30,24 +46,47 @@ class KindFilter(admin.SimpleListFilter):
         return [(Kind.PERSON.value, "user tokens"), (Kind.SERVICE.value, "service tokens")]
 
     def queryset(self, request: HttpRequest, queryset: Any) -> Any:
-        return queryset.filter(owner__kind=self.value()) if self.value() in Kind.values else queryset
+        return queryset.of_kind(self.value()) if self.value() else queryset
 
 
 class ExpiryFilter(admin.SimpleListFilter):
     title = "expiry"
     parameter_name = "expiring"
+    ordering = "expires_at"
 
     def lookups(self, request: HttpRequest, model_admin: admin.ModelAdmin) -> list[tuple[str, str]]:
-        return [("7", "in the next 7 days"), ("30", "in the next 30 days")]
+        coming = [(str(days), f"in the next {days} days") for days in (7, 30, 90)]
+        return [*coming, (YESTERDAY, "expired yesterday (UTC)")]
 
     def queryset(self, request: HttpRequest, queryset: Any) -> Any:
-        days = {"7": 7, "30": 30}.get(self.value() or "")
-        return queryset.expiring_within(days) if days else queryset
+        if self.value() == YESTERDAY:
+            today = datetime.combine(timezone.now().date(), time.min, UTC)
+            return queryset.listed().expiring_between(today - timedelta(days=1), today)
+        return queryset.expiring_within(int(self.value())) if self.value() else queryset  # type: ignore[arg-type]
+
+
+class ExpiresFromFilter(DayFilter):
+    title = "expires from"
+    parameter_name = "expires_from"
+    ordering = "expires_at"
+
+    def since(self, queryset: Any, instant: datetime) -> Any:
+        return queryset.expiring_between(instant, None)
+
+
+class ExpiresToFilter(DayFilter):
+    title = "expires before"
+    parameter_name = "expires_to"
+    ordering = "expires_at"
+
+    def since(self, queryset: Any, instant: datetime) -> Any:
+        return queryset.expiring_between(None, instant)
 
 
 class UseFilter(admin.SimpleListFilter):
     title = "last use"
     parameter_name = "used"
+    ordering = "issued_at"
 
     def lookups(self, request: HttpRequest, model_admin: admin.ModelAdmin) -> list[tuple[str, str]]:
         return [("never", "never"), ("unused-90", "not for 90 days")]
@@ -58,19 +97,104 @@ class UseFilter(admin.SimpleListFilter):
         return queryset.unused_since(timezone.now() - timedelta(days=90)) if self.value() else queryset
 
 
+class UnusedSinceFilter(DayFilter):
+    title = "unused since"
+    parameter_name = "unused_since"
+    ordering = "issued_at"
+
+    def since(self, queryset: Any, instant: datetime) -> Any:
+        return queryset.unused_since(instant)
+
+
 class RoleFilter(TypedFilter):
     title = "role"
     parameter_name = "role"
     suggest = "admin:profiles_role_suggest"
 
     def narrow(self, queryset: Any, typed: str) -> Any:
-        return queryset.carrying([typed])
+        roles = Role.objects.filter(name=typed) if names.role_name.fits(typed) else Role.objects.none()
+        if not (found := list(roles)):
+            raise unknown("role", typed)
+        return queryset.with_any(found)
 
 
-class OwnerFilter(TypedFilter):
+class PoolFilter(TypedFilter):
+    title = "pool"
+    parameter_name = "pool"
+    suggest = "admin:profiles_pool_suggest"
+
+    def narrow(self, queryset: Any, typed: str) -> Any:
+        if not (names.pool_name.fits(typed) and Pool.objects.existing().filter(name=typed).exists()):
+            raise unknown("pool", typed)
+        return queryset.with_any(Role.objects.filter(name__in=roles_reaching(typed)))
+
+
+class UserFilter(TypedFilter):
+    """A user id, completed among people. Users that were deleted are found by the exact spelling of theirs."""
+
+    suggest = "admin:profiles_person_suggest"
+
+    def narrow(self, queryset: Any, typed: str) -> Any:
+        if not (found := list(User.objects.ever_named(typed))):
+            raise unknown("user", typed)
+        return self.about(queryset, found)
+
+    def about(self, queryset: Any, users: list[User]) -> Any:
+        raise NotImplementedError
+
+
+class OwnerFilter(UserFilter):
     title = "owner"
     parameter_name = "owner"
     suggest = "admin:profiles_serviceaccount_suggest"
 
-    def narrow(self, queryset: Any, typed: str) -> Any:
-        return queryset.filter(owner__username=typed)
+    def about(self, queryset: Any, users: list[User]) -> Any:
+        return queryset.filter(owner__in=users)
+
+
+class IssuerFilter(UserFilter):
+    title = "issued by"
+    parameter_name = "issuer"
+
+    def about(self, queryset: Any, users: list[User]) -> Any:
+        return queryset.issued_by(*users)
+
+
+class AccountableFilter(UserFilter):
+    title = "accountable person"
+    parameter_name = "accountable"
+
+    def about(self, queryset: Any, users: list[User]) -> Any:
+        return queryset.accountable_to(*users)
+
+
+class LifetimeFilter(admin.SimpleListFilter):
+    title = "lifetime"
+    parameter_name = "over_lifetime"
+
+    def lookups(self, request: HttpRequest, model_admin: admin.ModelAdmin) -> list[tuple[str, str]]:
+        return [("1", "beyond what is allowed today")]
+
+    def queryset(self, request: HttpRequest, queryset: Any) -> Any:
+        return queryset.over_lifetime() if self.value() else queryset
+
+
+FILTERS = (
+    StateFilter,
+    KindFilter,
+    ExpiryFilter,
+    UseFilter,
+    RoleFilter,
+    PoolFilter,
+    OwnerFilter,
+    IssuerFilter,
+    AccountableFilter,
+    ExpiresFromFilter,
+    ExpiresToFilter,
+    UnusedSinceFilter,
+    LifetimeFilter,
+)
+
+
+def unknown(what: str, typed: str) -> ValidationError:
+    return ValidationError(f"There is no {what} “{typed[:SHOWN]}”. Look at how it is written.", code="unknown")

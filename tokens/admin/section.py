@@ -1,10 +1,10 @@
 from datetime import datetime
-from typing import Any
+from typing import Any, ClassVar
 
 from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
-from django.urls import reverse
+from django.urls import path, reverse
 from django.utils import timezone
 from django.utils.html import format_html
 
@@ -14,10 +14,18 @@ from osmo_portal.events.actor import Actor, Door
 from profiles.models import User
 from tokens import rules
 from tokens.admin import bulk
-from tokens.admin.filters import ExpiryFilter, KindFilter, OwnerFilter, RoleFilter, StateFilter, UseFilter
+from tokens.admin.export import Export
+from tokens.admin.filters import FILTERS
+from tokens.admin.find_secret import FindSecret
 from tokens.admin.issue import Issue
 from tokens.admin.lifecycle import Resume, Revoke, Rotate, Suspend
 from tokens.models import AccessToken, Secret
+from tokens.models.access_token import State
+from tokens.reach import pools_reached
+from tokens.search import HELP, search
+
+POOLS_NAMED = 3
+HELP_FOR_AUDITORS = f"{HELP} Not for secrets: an administrator or operator can look one up."
 
 
 def roles_panel(token: AccessToken, by: Actor) -> Panel:
@@ -33,19 +41,13 @@ def secrets_panel(token: AccessToken, by: Actor) -> Panel:
 
 @admin.register(AccessToken)
 class AccessTokenSection(Section):
-    list_display = (
-        "title",
-        "owner_link",
-        "kind",
-        "carried",
-        "state",
-        "expires",
-        "used",
-        "issuer",
-    )
-    list_filter = (StateFilter, ExpiryFilter, KindFilter, UseFilter, RoleFilter, OwnerFilter)
-    search_fields = ("name__startswith", "owner__username__startswith")
-    search_help_text = "The beginning of a token's name or of its owner's user id. Small and capital letters differ."
+    list_display = ("title", "state", "owner_link", "carried", "pools", "expires", "used", "issue")
+    sortable_by: ClassVar[Any] = ("title", "expires", "issue")
+    list_filter = FILTERS
+    search_fields = ("name", "description", "owner__username")  # as tokens.search understands them
+    search_help_text = f"{HELP} Or paste a secret, or its SHA-256: it is looked up and gets into no address."
+    empty_text = "There is no token yet. Issue one to a service account."
+    empty_when_narrowed = "No token fits all of this."
     fields = (
         "owner_link",
         "kind",
@@ -68,17 +70,55 @@ class AccessTokenSection(Section):
         visible = rules.visible_tokens(Actor.signed_in(request, Door.ADMIN))
         return visible.with_state().select_related("created_by", "ended_by")
 
-    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
-        offer = bulk.offer(self, request, Actor.signed_in(request, Door.ADMIN))
-        return super().changelist_view(request, {"bulk": offer, **(extra_context or {})})
+    def get_search_results(self, request: HttpRequest, queryset: QuerySet, search_term: str) -> tuple[QuerySet, bool]:
+        return search(queryset, search_term), False
 
-    @admin.display(description="name")
+    def get_urls(self) -> list[Any]:
+        find = path("find/", self.admin_site.admin_view(FindSecret.as_view(section=self)), name=self.route("find"))
+        export = path("export/", self.admin_site.admin_view(Export.as_view(section=self)), name=self.route("export"))
+        return [find, export, *super().get_urls()]
+
+    def find_address(self, request: HttpRequest) -> str:
+        """Not for an auditor, who sends nothing by POST."""
+        return "" if Actor.signed_in(request, Door.ADMIN).changes_nothing else self.address("find")
+
+    def get_changelist_instance(self, request: HttpRequest) -> Any:
+        changelist = super().get_changelist_instance(request)
+        if not self.find_address(request):
+            changelist.search_help_text = HELP_FOR_AUDITORS
+        return changelist
+
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        by = Actor.signed_in(request, Door.ADMIN)
+        context = {
+            "export_url": "" if by.changes_nothing else self.address("export"),
+            "bulk": bulk.offer(self, request, by),
+        }
+        return super().changelist_view(request, {**context, **(extra_context or {})})
+
+    def dressed(self, records: list[Any]) -> list[Any]:
+        reached = pools_reached(token for token in records if token.ended_at is None)
+        for token in records:
+            token.pools = reached.get(token.pk, [])
+        return records
+
+    @admin.display(description="name", ordering="name")
     def title(self, token: AccessToken) -> str:
         return token.name
 
     @admin.display(description="owner")
     def owner_link(self, token: AccessToken) -> str:
         return user_link(token.owner)
+
+    @admin.display(description="pools reached")
+    def pools(self, token: AccessToken) -> str:
+        if token.state() in (State.EXPIRED, State.REVOKED):
+            return words.NOTHING
+        return shortened(token.pools) or "none"  # type: ignore[attr-defined]
+
+    @admin.display(description="issued by", ordering="issued_at")
+    def issue(self, token: AccessToken) -> str:
+        return format_html("{} {}", self.issuer(token), quiet_day(token.created_at))
 
     @admin.display(description="kind")
     def kind(self, token: AccessToken) -> str:
@@ -92,7 +132,7 @@ class AccessTokenSection(Section):
     def state(self, token: AccessToken) -> str:
         return words.badge(token.state())
 
-    @admin.display(description="expires")
+    @admin.display(description="expires", ordering="expires_at")
     def expires(self, token: AccessToken) -> str:
         return words.stamp_and_distance(token.expires_at)
 
@@ -118,6 +158,16 @@ class AccessTokenSection(Section):
             return words.NOTHING
         who = token.ended_by or "the shell"
         return format_html("{} by {}: {}", words.stamp(token.ended_at), who, token.end_reason)
+
+
+def shortened(pools: list[str]) -> str:
+    """The first names, and how many more there are."""
+    more = f" +{len(pools) - POOLS_NAMED}" if len(pools) > POOLS_NAMED else ""
+    return ", ".join(pools[:POOLS_NAMED]) + more
+
+
+def quiet_day(when: datetime | None) -> str:
+    return format_html('<span class="quiet distance">{}</span>', f"{when:%Y-%m-%d}") if when else ""
 
 
 def user_link(user: User) -> str:

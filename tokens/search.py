@@ -1,0 +1,89 @@
+"""Tokens by words: the beginnings of words in their names and descriptions, and of their owners' user ids.
+
+Case is ignored. PostgreSQL answers from an index of the words (migration 0002), SQLite reads on until it has a page.
+"""
+
+import re
+from typing import Any
+
+from django.contrib.postgres.search import SearchQuery, SearchVectorField
+from django.core.exceptions import ValidationError
+from django.db import connection
+from django.db.models import BooleanField, F, Func, Q, QuerySet, Value
+from django.db.models.functions import Concat, Lower, StrIndex
+from django.db.models.lookups import GreaterThan
+
+from profiles.models import User
+from tokens.models import AccessToken
+
+HELP = "The beginnings of words in names and descriptions, and of owners' user ids."
+MAX_LENGTH = 254
+MAX_TERMS = 8
+MAX_OWNERS = 500
+FEW = 10_000
+BETWEEN_WORDS = "_-./:@,;()'\"\n"  # what SQLite takes for the space between two words
+
+
+class _Words(Func):
+    """The very expression of the index."""
+
+    template = "to_tsvector('simple'::regconfig, regexp_replace(%(expressions)s, '[\\W_]+', ' ', 'g'))"
+    arg_joiner = " || ' ' || "
+    output_field = SearchVectorField()
+
+
+class _Matches(Func):
+    template = "(%(expressions)s)"
+    arg_joiner = " @@ "
+    output_field = BooleanField()
+
+
+def search(tokens: QuerySet[AccessToken], text: str) -> QuerySet[AccessToken]:
+    """Tokens that all of the words are about. Raises ValidationError for what is too long, or fits too many owners."""
+    if len(text) > MAX_LENGTH or "\0" in text:
+        raise ValidationError(f"Search for at most {MAX_LENGTH} characters.")
+    terms = re.split(r"[\s/]+", text.strip(" /\t\r\n").lower())
+    if len(terms) > MAX_TERMS:
+        raise ValidationError(f"Search for at most {MAX_TERMS} words.")
+    about = tokens
+    for term in filter(None, terms):
+        about = about.filter(_about(term))
+    return _settled(tokens, about)
+
+
+def _settled(tokens: QuerySet[AccessToken], about: QuerySet[AccessToken]) -> QuerySet[AccessToken]:
+    """The same tokens, by their keys where they are few.
+
+    A database that is asked for one page in an order thinks that matches lie everywhere, and reads the table in that
+    order, taking words from each row. Where all matches lie far down, that is the whole table.
+    """
+    keys = list(about.order_by().values_list("pk", flat=True)[: FEW + 1])
+    return tokens.filter(pk__in=keys) if len(keys) <= FEW else about
+
+
+def _about(term: str) -> Q:
+    return _with_words(re.findall(r"[^\W_]+", term)) | Q(owner__in=_owners(term))
+
+
+def _owners(beginning: str) -> list[int]:
+    """Few enough to be named one by one, so that the index of the tokens' owners is of use."""
+    begun = User.objects.order_by().annotate(folded=Lower("username")).filter(folded__startswith=beginning)
+    owners = list(begun.values_list("pk", flat=True)[: MAX_OWNERS + 1])
+    if len(owners) > MAX_OWNERS:
+        raise ValidationError(f"More than {MAX_OWNERS} user ids begin with “{beginning}”. Write more of it.")
+    return owners
+
+
+def _with_words(words: list[str]) -> Q:
+    if not words:
+        return Q(pk__in=[])
+    if connection.vendor == "postgresql":
+        begun = SearchQuery(" & ".join(f"{word}:*" for word in words), config="simple", search_type="raw")
+        return Q(_Matches(_Words(F("name"), F("description")), begun))
+    spaced: Any = Lower(Concat(Value(" "), "name", Value(" "), "description"))
+    for character in BETWEEN_WORDS:
+        spaced = Func(spaced, Value(character), Value(" "), function="REPLACE")
+    found = Q()
+    for word in words:
+        found &= Q(GreaterThan(StrIndex(spaced, Value(f" {word}")), 0))
+    return found
