@@ -85,15 +85,13 @@ def list_address(section: Section, filters: dict[str, str]) -> str:
     return f"{section.address('changelist')}?{urlencode(filters)}"
 
 
-def offer(section: Section, request: HttpRequest, by: Actor) -> dict[str, Any] | None:
-    """What the list needs to offer an action on all that it shows; None for whoever may do nothing with sets."""
-    if not Preview.permits(by, None):
-        return None
+def offer(section: Section, request: HttpRequest, by: Actor) -> dict[str, Any]:
+    """What the list needs to offer an action on all that it shows; no action to whoever may do nothing with sets."""
     carried = [(name, value) for name, values in request.GET.lists() for value in values if name not in NO_FILTERS]
     return {
         "url": section.address(Preview.slug),
         "carried": carried,
-        "actions": actions(by),
+        "actions": actions(by) if Preview.permits(by, None) else [],
         "past_url": operations(section).address("changelist"),
     }
 
