@@ -205,6 +205,13 @@ BAD = [
     "STATE=active",
     "q=osmo_0123456789",
     "_to_field=id",
+    "pool=nothing",
+    "issuer=nobody",
+    "accountable=nobody",
+    "expires_from=soon",
+    "expires_to=2026-13-01",
+    "unused_since=-1",
+    "over_lifetime=maybe",
 ]
 
 
