@@ -14,7 +14,7 @@ from profiles.models import Pool, Role, Settings, User
 from tests import dump
 from tests.cast import PASSWORD, PLAIN_ROLE, POOL_ROLE, Cast, in_days
 from tokens import exchange
-from tokens.models import AccessToken, SigningKey, access_token
+from tokens.models import AccessToken, BulkOperation, SigningKey, access_token
 
 
 class Stage:
@@ -27,6 +27,9 @@ class Stage:
         cast.olive.deactivate(by=self.grace, reason="leave")
         self.role = Role.objects.get(name=PLAIN_ROLE)
         self.tokens = AccessToken.objects.owned_by(cast.robot)
+        self.looked = BulkOperation.preview(self.tokens, by=self.grace, action="revoke", filters={})
+        self.begun = BulkOperation.preview(self.tokens, by=self.grace, action="suspend", filters={})
+        self.begun.start(self.tokens, by=self.grace, digest=self.begun.digest, reason="spring")
         SigningKey.current_or_first()
 
 
@@ -43,6 +46,12 @@ WAYS_IN: dict[str, Callable[[Stage], Any]] = {
     "tokens.revoked": lambda s: s.tokens.revoke(by=s.grace, reason="spring"),
     "tokens.suspended": lambda s: s.tokens.suspend(by=s.grace, reason="spring"),
     "tokens capped": lambda s: s.tokens.cap_lifetime(1, by=s.grace, reason="spring"),
+    "tokens.resumed": lambda s: s.tokens.resume(by=s.grace, reason="back"),
+    "tokens.handed_over": lambda s: s.tokens.hand_over(to=s.cast.mallory, by=s.grace, reason="ada left"),
+    "bulk previewed": lambda s: BulkOperation.preview(s.tokens, by=s.grace, action="revoke", filters={}),
+    "bulk started": lambda s: s.looked.start(s.tokens, by=s.grace, digest=s.looked.digest, reason="spring"),
+    "bulk run": lambda s: s.begun.run(by=s.grace),
+    "bulk stopped": lambda s: s.begun.stop(by=s.grace, reason="wrong"),
     "person created": lambda s: User.create_person(by=s.grace, username="new", roles=[POOL_ROLE]),
     "account created": lambda s: User.create_service_account(by=s.grace, username="new", roles=[POOL_ROLE]),
     "role assigned": lambda s: s.cast.ada.assign_role(POOL_ROLE, by=s.grace),
@@ -104,7 +113,7 @@ def test_every_way_in_is_in_the_list() -> None:
     """A public method that wants `by` and is missing above would not be proven."""
     called = {name for way_in in WAYS_IN.values() for name in way_in.__code__.co_names}
 
-    for model in (AccessToken, User, Role, Pool, Settings, SigningKey, type(AccessToken.objects.all())):
+    for model in (AccessToken, User, Role, Pool, Settings, SigningKey, BulkOperation, type(AccessToken.objects.all())):
         assert _ways_in(model) <= called, model
 
 

@@ -141,9 +141,9 @@ class AccessTokenQuerySet(AuditedQuerySet["AccessToken"]):
             over |= Q(Exists(bound), issued_at__lte=now - timedelta(days=days))
         return self.exclude(over)
 
-    def resumable(self, by: Actor, at: datetime | None = None) -> Self:
-        """Suspended tokens that `by` may resume one by one: what AccessToken.resume checks, as a set."""
-        within_power = rules.manageable_tokens(by).values("pk")
+    def resumable(self, actor: Actor, at: datetime | None = None) -> Self:
+        """Suspended tokens that the actor may resume one by one: what AccessToken.resume checks, as a set."""
+        within_power = rules.manageable_tokens(actor).values("pk")
         active = Q(owner__is_active=True, owner__deleted_at=None)
         return self.in_state(State.SUSPENDED, at).within_lifetime(at).filter(active, pk__in=within_power)
 

@@ -17,7 +17,7 @@ from typing import Any
 
 from django.conf import settings
 from django.core.exceptions import PermissionDenied, ValidationError
-from django.db import connection, models, transaction
+from django.db import connection, models
 from django.db.models import Count
 from django.db.models.functions import Cast
 from django.utils import timezone
@@ -146,7 +146,7 @@ class BulkOperation(models.Model):
 
         Raises ValidationError with the code "conflict" where the set has changed, or the operation has begun.
         """
-        with transaction.atomic():
+        with audited():
             operation = self._locked()
             operation._require_power(by)
             if by.user != operation.created_by:
@@ -158,6 +158,7 @@ class BulkOperation(models.Model):
             operation.stage, operation.started_at = Stage.RUNNING, timezone.now()
             operation.at = operation.at or operation.started_at
             operation.save()
+            record("tokens.bulk_started", by, operation, reason=operation.reason, operation=operation.name)
         self.refresh_from_db()
 
     def run(self, *, by: Actor, seconds: float | None = None, progress: Progress | None = None) -> None:
@@ -185,10 +186,10 @@ class BulkOperation(models.Model):
 
     # Who may.
 
-    def may_run(self, by: Actor) -> bool:
-        """Whether `by` may go on with it, or stop it: who began it, as long as he has the power, and administrators."""
+    def may_run(self, actor: Actor) -> bool:
+        """Whether the actor may go on with it, or stop it: who began it and still has the power, and administrators."""
         try:
-            self._require_may_run(by)
+            self._require_may_run(actor)
         except PermissionDenied:
             return False
         return True
