@@ -233,7 +233,7 @@ def test_the_event_has_a_page(cast: Cast) -> None:
     page = visitor("audrey").get(reverse("admin:events_event_change", args=[event.pk]))
 
     assert page.status_code == 200
-    assert "tokens exported" in text(page)
+    assert "tokens.exported" in text(page)
 
 
 # Who may, and how.

@@ -51,7 +51,9 @@ def test_a_secret_leads_to_its_token(cast: Cast) -> None:
     assert answer.context["revoke_url"] == address(token, "revoke")
 
 
-@pytest.mark.parametrize("written", ["{}", "  {}\n", '"{}"', "export OSMO_TOKEN={}", "osmo login x --token {} && ls"])
+@pytest.mark.parametrize(
+    "written", ["{}", "  {}\n", '"{}"', "export OSMO_TOKEN={}", "osmo login x --token {} && ls", "my-{}"]
+)
 def test_it_is_found_in_what_was_pasted_around_it(cast: Cast, written: str) -> None:
     token = cast.service_token()
 

@@ -106,4 +106,4 @@ def test_an_auditors_browser_does_not_send_what_looks_like_a_secret(
 
     page.get_by_label("Search").fill("deploy")
     page.get_by_role("button", name="Search").click()
-    expect(page.get_by_role("link", name="deploy")).to_be_visible()
+    expect(page.get_by_role("link", name="deploy", exact=True)).to_be_visible()

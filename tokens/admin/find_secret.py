@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from django.contrib import messages
 from django.contrib.admin.views.main import SEARCH_VAR
-from django.db.models import QuerySet
+from django.db.models import Prefetch, QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, QueryDict
 from django.shortcuts import render
 from django.utils import timezone
@@ -27,7 +27,9 @@ if TYPE_CHECKING:
     from osmo_portal.console.section import Section
 
 # In a pasted line there may be a command around it. The shapes are those of tokens.secrets.
-CANDIDATE = re.compile(r"osmo_[0-9A-Za-z]{49}|[0-9A-Fa-f]{64}|[0-9A-Za-z_-]{43,64}")
+OURS = re.compile(r"osmo_[0-9A-Za-z]{49}")
+DIGEST = re.compile(r"(?<![0-9A-Za-z])[0-9A-Fa-f]{64}(?![0-9A-Za-z])")  # or an imported secret
+IMPORTED = re.compile(r"(?<![0-9A-Za-z_-])[0-9A-Za-z_-]{43}(?![0-9A-Za-z_-])")
 MAX_CANDIDATES = 20
 UNKNOWN_INTERVAL = timedelta(minutes=1)
 NOT_FROM = {"csrfmiddlewaretoken", SEARCH_VAR}
@@ -95,19 +97,15 @@ def _other_fields(request: HttpRequest) -> QueryDict:
 @sensitive_variables()
 def _lookup(text: str, by: Actor) -> QuerySet[Secret]:
     """The secrets among those of visible tokens whose plaintext or digest is in the text."""
-    digests = []
-    for found in CANDIDATE.findall(text)[:MAX_CANDIDATES]:
-        digests.append(secrets.digest(found))
-        if re.fullmatch("[0-9A-Fa-f]{64}", found):
-            digests += [bytes.fromhex(found), secrets.digest(found.lower())]
+    hexadecimal = DIGEST.findall(text)[:MAX_CANDIDATES]
+    plain = [*OURS.findall(text)[:MAX_CANDIDATES], *hexadecimal, *IMPORTED.findall(text)[:MAX_CANDIDATES]]
+    digests = [*map(secrets.digest, plain), *map(bytes.fromhex, hexadecimal)]
     visible = rules.visible_tokens(by).with_state()
     mine = Secret.objects.filter(digest__in=digests, token__in=rules.visible_tokens(by))
     return mine.defer("digest").prefetch_related(_token(visible))
 
 
 def _token(visible: QuerySet) -> Any:
-    from django.db.models import Prefetch
-
     return Prefetch("token", visible.select_related("owner__accountable"))
 
 
