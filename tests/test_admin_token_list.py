@@ -154,7 +154,7 @@ def some(cast: Cast) -> Cast:
     past = cast.service_token("past", [PLAIN_ROLE])
     midnight = datetime.combine(now.date(), time.min, UTC)
     old = now - timedelta(days=200)
-    set_past_the_ways_in(past, created_at=old, issued_at=old, expires_at=midnight - timedelta(days=1))
+    set_past_the_ways_in(past, created_at=old, issued_at=old, expires_at=midnight)
     User.create_service_account(
         by=by, username="other", accountable=User.objects.get(username="mallory"), purpose="x", roles=[PLAIN_ROLE]
     )

@@ -1,7 +1,7 @@
 """What the list of tokens is narrowed by. Other pages link to it with these parameters; bulk changes and the export
 read them too."""
 
-from datetime import UTC, datetime, time, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.contrib import admin
@@ -56,12 +56,11 @@ class ExpiryFilter(admin.SimpleListFilter):
 
     def lookups(self, request: HttpRequest, model_admin: admin.ModelAdmin) -> list[tuple[str, str]]:
         coming = [(str(days), f"in the next {days} days") for days in (7, 30, 90)]
-        return [*coming, (YESTERDAY, "expired yesterday (UTC)")]
+        return [*coming, (YESTERDAY, "yesterday was the last day")]
 
     def queryset(self, request: HttpRequest, queryset: Any) -> Any:
         if self.value() == YESTERDAY:
-            today = datetime.combine(timezone.now().date(), time.min, UTC)
-            return queryset.listed().expiring_between(today - timedelta(days=1), today)
+            return queryset.expired_yesterday()
         return queryset.expiring_within(int(self.value())) if self.value() else queryset  # type: ignore[arg-type]
 
 

@@ -88,6 +88,11 @@ class AccessTokenQuerySet(AuditedQuerySet["AccessToken"]):
         found = self.filter(expires_at__gte=start) if start else self
         return found.filter(expires_at__lt=end) if end else found
 
+    def expired_yesterday(self, at: datetime | None = None) -> Self:
+        """Expired in the 24 hours before: those whose last day was yesterday (UTC), since tokens end at 00:00."""
+        now = at or timezone.now()
+        return self.listed().filter(expires_at__gt=now - timedelta(days=1), expires_at__lte=now)
+
     def over_lifetime(self) -> Self:
         """Tokens whose date lies beyond what their roles and the portal allow now, counted from their issue."""
         lives = F("expires_at") - F("issued_at")
