@@ -1,32 +1,21 @@
-from datetime import datetime
-
 from django.contrib import admin
 from django.db.models import QuerySet
-from django.http import HttpRequest
-from django.urls import reverse
-from django.utils import timezone
+from django.http import Http404, HttpRequest, HttpResponse
+from django.template.response import TemplateResponse
+from django.urls import URLPattern, URLResolver, path, reverse
 from django.utils.html import format_html
 
 from osmo_portal.console import words
-from osmo_portal.console.section import Panel, Section
+from osmo_portal.console.section import Section
 from osmo_portal.events.actor import Actor, Door
 from profiles.models import User
 from tokens import rules
+from tokens.admin.copies import in_words
 from tokens.admin.filters import ExpiryFilter, KindFilter, OwnerFilter, RoleFilter, StateFilter, UseFilter
 from tokens.admin.issue import Issue
 from tokens.admin.lifecycle import Resume, Revoke, Rotate, Suspend
-from tokens.models import AccessToken, Secret
-
-
-def roles_panel(token: AccessToken, by: Actor) -> Panel:
-    given = [role.assignment for role in token.roles.all()]
-    return Panel("Roles", "portal/panels/token_roles.html", {"given": given, "token": token})
-
-
-def secrets_panel(token: AccessToken, by: Actor) -> Panel:
-    now = timezone.now()
-    shown = [(secret, secret_state(secret, now)) for secret in token.secrets.defer("digest")]
-    return Panel("Secrets", "portal/panels/secrets.html", {"secrets": shown})
+from tokens.admin.record import PANELS, all_pools
+from tokens.models import AccessToken
 
 
 @admin.register(AccessToken)
@@ -55,16 +44,32 @@ class AccessTokenSection(Section):
         "issued",
         "issuer",
         "rotations",
+        "suspended",
         "ended",
+        "offline_copies",
     )
     readonly_fields = fields
     list_changes = (Issue,)
     record_changes = (Rotate, Suspend, Resume, Revoke)
-    panels = (roles_panel, secrets_panel)
+    panels = PANELS
 
     def get_queryset(self, request: HttpRequest) -> QuerySet:
         visible = rules.visible_tokens(Actor.signed_in(request, Door.ADMIN))
         return visible.with_state().select_related("created_by", "ended_by")
+
+    def get_urls(self) -> list[URLPattern | URLResolver]:  # type: ignore[override]
+        pools = self.admin_site.admin_view(self.access)
+        return [path("<int:pk>/access/", pools, name=self.route("access")), *super().get_urls()]
+
+    def access(self, request: HttpRequest, pk: int) -> HttpResponse:
+        """What a token may do in all pools, or in those whose names begin with `pool`."""
+        token = self.get_object(request, str(pk))
+        if token is None:
+            raise Http404
+        context = {**self.admin_site.each_context(request), **all_pools(token, request.GET.get("pool", ""))}
+        links = {"section_url": self.address("changelist"), "record": token, "back_url": self.record_address(pk)}
+        title = f"What {token} may do"
+        return TemplateResponse(request, "portal/access.html", {**context, **links, "title": title, "opts": self.opts})
 
     @admin.display(description="name")
     def title(self, token: AccessToken) -> str:
@@ -106,6 +111,15 @@ class AccessTokenSection(Section):
     def issuer(self, token: AccessToken) -> str:
         return user_link(token.created_by) if token.created_by else words.NOTHING
 
+    @admin.display(description="suspended")
+    def suspended(self, token: AccessToken) -> str:
+        return words.stamp_and_distance(token.suspended_at)
+
+    @admin.display(description="offline copies of its JWT")
+    def offline_copies(self, token: AccessToken) -> str:
+        stopped = token.suspended_at or token.ended_at
+        return in_words(token) if stopped else words.NOTHING
+
     @admin.display(description="ended")
     def ended(self, token: AccessToken) -> str:
         if token.ended_at is None:
@@ -118,10 +132,3 @@ def user_link(user: User) -> str:
     kind = "serviceaccount" if user.is_service_account else "person"
     url = reverse(f"admin:profiles_{kind}_change", args=[user.pk])
     return format_html('<a href="{}">{}</a>', url, user)
-
-
-def secret_state(secret: Secret, now: datetime) -> str:
-    """What the secret itself is good for; the token's own state comes on top."""
-    if not secret.is_live(now):
-        return "retired"
-    return "live" if secret.retires_at is None else "in its grace"
