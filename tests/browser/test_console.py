@@ -75,7 +75,7 @@ def test_an_administrator_issues_a_service_token(
     assert secret not in page.url
     assert exchange(secret)
 
-    page.get_by_role("link", name="I have it").click()
+    page.get_by_role("link", name="I saved it").click()
     expect(page.get_by_role("heading", level=1)).to_have_text("robot/deploy")
     assert secret not in page.content()
     assert secret not in repr(context.cookies())
@@ -160,7 +160,7 @@ def test_a_token_is_rotated_and_revoked(stage: Cast, page: Page, sign_in: Callab
     page.get_by_label("1 hour").check()
     page.get_by_role("button", name="Rotate").click()
     assert exchange(page.locator("#secret").inner_text())
-    page.get_by_role("link", name="I have it").click()
+    page.get_by_role("link", name="I saved it").click()
     page.get_by_role("link", name="Revoke").click()
     page.get_by_role("button", name="Revoke").click()
     expect(page.get_by_text("This field is required.")).to_be_visible()
