@@ -12,7 +12,7 @@ from profiles.models import User
 from tokens import rules
 from tokens.admin.copies import in_words
 from tokens.admin.filters import ExpiryFilter, KindFilter, OwnerFilter, RoleFilter, StateFilter, UseFilter
-from tokens.admin.issue import Issue
+from tokens.admin.issue import Issue, NewAccount
 from tokens.admin.lifecycle import Resume, Revoke, Rotate, Suspend
 from tokens.admin.record import PANELS, all_pools
 from tokens.models import AccessToken
@@ -49,7 +49,7 @@ class AccessTokenSection(Section):
         "offline_copies",
     )
     readonly_fields = fields
-    list_changes = (Issue,)
+    list_changes = (Issue, NewAccount)
     record_changes = (Rotate, Suspend, Resume, Revoke)
     panels = PANELS
 
