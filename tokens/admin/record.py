@@ -56,7 +56,7 @@ def pools_reached(token: AccessToken) -> dict[str, Any]:
 def all_pools(token: AccessToken, begun: str) -> dict[str, Any]:
     """Those whose names begin like this, as many as fit on a page."""
     halted = standing.of_token(token)
-    fitting = Pool.objects.existing().filter(name__startswith=begun.replace("\0", ""))
+    fitting = Pool.objects.existing().filter(name__startswith=begun)
     names = [*fitting.values_list("name", flat=True)[: POOLS_LISTED + 1]]
     return {
         "halted": HALTED[halted] if halted else "",
