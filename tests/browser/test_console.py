@@ -21,23 +21,6 @@ MAX_WEIGHT = 250_000
 MAX_REQUESTS = 25
 
 
-@pytest.fixture
-def stage(transactional_db: None) -> Cast:
-    return Cast()
-
-
-@pytest.fixture
-def sign_in(page: Page) -> Callable[[str], None]:
-    def sign_in(name: str) -> None:
-        page.goto("/")
-        page.get_by_label("User id").fill(name)
-        page.get_by_label("Password").fill(PASSWORD)
-        page.get_by_role("button", name="Sign in").click()
-        expect(page.get_by_role("heading", name="Console")).to_be_visible()
-
-    return sign_in
-
-
 def fits(page: Page) -> bool:
     """Whether nothing sticks out to the right."""
     return bool(page.evaluate("document.documentElement.scrollWidth <= innerWidth"))
