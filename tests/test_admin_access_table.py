@@ -47,9 +47,11 @@ def test_each_pool_has_a_yes_or_no_with_its_reason(cast: Cast) -> None:
 
     told = words(page(cast.service_token()))
 
-    allowed = "yes Role osmo-my_pool allows workflow:* on pool/my_pool*."
-    assert f"my_pool {allowed} {allowed} no Role no-forward denies workflow:PortForward on pool/my_pool." in told
-    assert "default no No role that it carries allows it." in told
+    assert (
+        "my_pool yes yes no submit, exec: Role osmo-my_pool allows workflow:* on pool/my_pool*. "
+        "port-forward: Role no-forward denies workflow:PortForward on pool/my_pool." in told
+    )
+    assert "default no no no No role that it carries allows it." in told
 
 
 def test_the_pools_that_are_reached_come_first(cast: Cast) -> None:

@@ -9,6 +9,8 @@ from profiles.reach import policies_about
 from profiles.rules import DEFAULT_ROLE
 from tokens.models import AccessToken
 
+NO_ROLE = "No role that it carries allows it."
+
 
 @dataclass(frozen=True, slots=True)
 class PoolAccess:
@@ -21,6 +23,14 @@ class PoolAccess:
     def operations(self) -> list[str]:
         """What is allowed."""
         return [operation.value for operation, decision in self.decisions.items() if decision]
+
+    @property
+    def reasons(self) -> dict[str, list[str]]:
+        """Each reason with the operations that it decides."""
+        found: dict[str, list[str]] = {}
+        for operation, decision in self.decisions.items():
+            found.setdefault(decision.reason if decision.role else NO_ROLE, []).append(operation.value)
+        return found
 
 
 def access(token: AccessToken, pools: Iterable[str]) -> list[PoolAccess]:

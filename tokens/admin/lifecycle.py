@@ -18,9 +18,9 @@ from tokens.models import AccessToken
 from tokens.models.access_token import State
 
 GRACES = [
-    ("86400", "24 hours, time to put the new one in place"),
-    ("3600", "1 hour"),
-    ("604800", "7 days"),
+    ("86400", "for 24 hours: time to put the new one in place"),
+    ("3600", "for 1 hour"),
+    ("604800", "for 7 days"),
     ("0", "no longer: it leaked"),
 ]
 
