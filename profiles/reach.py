@@ -5,19 +5,23 @@ from collections.abc import Iterable
 from django.db.models import Q
 
 from profiles.models import Pool, Role, User
-from profiles.policies import Operation, may, reachable_pools
+from profiles.policies import Operation, RolePolicies, may, reachable_pools
 from profiles.rules import DEFAULT_ROLE
 
 
 def submit_pools(user: User, pools: Iterable[Pool]) -> list[str]:
     """Names of the pools, in the order given, to which the user's current roles allow to submit. One query.
 
-    By evaluation only: no role's name gives a pool, and no pool is everybody's. osmo-default counts for everybody.
+    By evaluation only: no role's name gives a pool, and no pool is everybody's.
     """
-    held = Q(assignments__user=user, assignments__removed_at=None)
-    roles = Role.objects.existing().filter(held | Q(name=DEFAULT_ROLE)).distinct()
-    policies = [role.parsed for role in roles]
+    policies = policies_about(user)
     return reachable_pools([pool.name for pool in pools], Operation.SUBMIT, allow=policies, deny=policies)
+
+
+def policies_about(user: User) -> list[RolePolicies]:
+    """Those of the roles that the user holds now, and of osmo-default, which counts for everybody. One query."""
+    held = Q(assignments__user=user, assignments__removed_at=None)
+    return [role.parsed for role in Role.objects.existing().filter(held | Q(name=DEFAULT_ROLE)).distinct()]
 
 
 def roles_reaching(pool_name: str) -> list[str]:

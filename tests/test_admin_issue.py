@@ -8,10 +8,12 @@ import pytest
 from django.contrib.admin.models import LogEntry
 from django.contrib.sessions.models import Session
 from django.core.management import call_command
+from django.db import connection
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
-from profiles.models import Role, User
+from profiles.models import Pool, Role, User
 from tests.cast import PLAIN_ROLE, POOL_ROLE, Cast, in_days
 from tests.console import ISSUE, Answer, form_errors, last_event, text, visitor
 from tokens import secrets
@@ -295,3 +297,171 @@ def test_the_secret_of_the_page_can_be_exchanged(cast: Cast) -> None:
     jwt, _expires = exchange(secret)
 
     assert jwt.count(".") == 2
+
+
+# What the token will be able to do, told beforehand.
+
+
+def summary(client: Client, **query: Any) -> str:
+    answer = client.get(reverse(ISSUE), {"owner": "robot", "summary": "1", **query})
+    return " ".join(re.sub(r"<[^>]+>", " ", text(answer)).split())
+
+
+def test_the_summary_tells_pools_operations_and_the_end(cast: Cast) -> None:
+    told = summary(visitor("grace"), roles=[POOL_ROLE], expires_at=in_days(7).isoformat())
+
+    assert "submit, exec, port-forward in my_pool" in told
+    assert f"Until {in_days(7)} 00:00 UTC" in told
+
+
+def test_the_summary_tells_what_a_role_of_the_account_denies(cast: Cast) -> None:
+    denies = [{"effect": "Deny", "actions": ["workflow:Create"], "resources": ["pool/my_pool"]}]
+    Role.create(by=cast.by("grace"), name="no-submit", policies=denies)
+    cast.robot.assign_role("no-submit", by=cast.by("grace"))
+
+    told = summary(visitor("grace"), roles=[POOL_ROLE])
+
+    assert "exec, port-forward in my_pool" in told
+    assert "Not submit: Role no-submit denies workflow:Create on pool/my_pool. my_pool" in told
+
+
+def test_the_summary_counts_what_the_visitor_may_grant_alone(cast: Cast) -> None:
+    assert "It reaches no pool" in summary(visitor("olive"), roles=[POOL_ROLE, PLAIN_ROLE])
+    assert "Choose roles" in summary(visitor("olive"), roles=[POOL_ROLE])
+
+
+@pytest.mark.parametrize(
+    ("day", "said"),
+    [
+        ("2020-01-01", "must be past the current date"),
+        ("9999-12-31", "cannot last longer than 10d"),
+        ("soon", "Date must be in YYYY-MM-DD format"),
+        ("", "Choose roles"),
+    ],
+)
+def test_the_summary_says_what_is_wrong_with_the_day(cast: Cast, settings: Any, day: str, said: str) -> None:
+    settings.MAX_TOKEN_DAYS = 10
+
+    assert said in summary(visitor("grace"), expires_at=day)
+
+
+def test_the_summary_names_some_pools_of_many_and_counts_the_others(cast: Cast) -> None:
+    for number in range(30):
+        Pool.create(by=cast.by("grace"), name=f"my_pool-{number:02}")
+
+    told = summary(visitor("grace"), roles=[POOL_ROLE])
+
+    assert "my_pool-18 and 11 more" in told
+
+
+@pytest.mark.parametrize("name", ["ada", "audrey", "mallory"])
+def test_the_summary_is_for_who_may_issue(cast: Cast, name: str) -> None:
+    answer = visitor(name).get(reverse(ISSUE), {"owner": "robot", "summary": "1", "roles": POOL_ROLE})
+
+    assert answer.status_code in (302, 403)
+
+
+def test_without_scripts_a_button_shows_the_summary_and_issues_nothing(cast: Cast) -> None:
+    answer = visitor("grace").post(f"{reverse(ISSUE)}?owner=robot", asked(look=""))
+
+    assert "<strong>submit, exec, port-forward</strong> in my_pool" in " ".join(text(answer).split())
+    assert 'value="deploy"' in text(answer)
+    assert re.search(rf'value="{POOL_ROLE}"[^>]*checked', text(answer))
+    assert "errorlist" not in text(answer)
+    assert not AccessToken.objects.exists()
+
+
+def test_what_was_chosen_is_summed_up_beside_the_errors(cast: Cast) -> None:
+    answer = issue(visitor("grace"), name="1st")
+
+    assert form_errors(answer)["name"] == [
+        "Use letters, digits, _ and -, begin with a letter and end with a letter or digit."
+    ]
+    assert "<strong>submit, exec, port-forward</strong> in my_pool" in " ".join(text(answer).split())
+
+
+def test_the_day_is_bounded_where_it_is_chosen(cast: Cast, settings: Any) -> None:
+    settings.MAX_TOKEN_DAYS = 20
+
+    page = text(visitor("grace").get(reverse(ISSUE), {"owner": "robot"}))
+
+    assert f'min="{in_days(1)}"' in page
+    assert f'max="{in_days(20)}"' in page
+
+
+def test_the_page_costs_the_same_however_many_roles_and_pools(cast: Cast) -> None:
+    client = visitor("grace")
+    few = queries_of(client)
+    for number in range(12):
+        Role.create(by=cast.by("grace"), name=f"r{number}")
+        cast.robot.assign_role(f"r{number}", by=cast.by("grace"))
+        Pool.create(by=cast.by("grace"), name=f"my_pool-{number}")
+
+    assert queries_of(client) == few
+    assert few == [
+        "django_session",
+        "profiles_user",  # who is signed in
+        "profiles_role",  # what they hold
+        "auth_group",
+        "profiles_user",  # the account
+        "profiles_role",  # what may be granted of its roles
+        "profiles_role",  # what it holds
+        "profiles_pool",
+        "profiles_role",  # what denies
+    ]
+
+
+def queries_of(client: Client) -> list[str]:
+    """The tables that the page with a chosen role asks, in its order."""
+    with CaptureQueriesContext(connection) as seen:
+        client.post(f"{reverse(ISSUE)}?owner=robot", asked(look=""))
+    return [re.findall(r'FROM "(\w+)"', query["sql"])[0] for query in seen if " FROM " in query["sql"]]
+
+
+# A new account on the way.
+
+NEW_ACCOUNT = "admin:tokens_accesstoken_new-account"
+
+
+def account(**changed: Any) -> dict[str, Any]:
+    return {"username": "nightly", "purpose": "builds", "accountable": "ada", "roles": [POOL_ROLE], **changed}
+
+
+def test_an_administrator_makes_the_account_on_the_way_and_comes_back(cast: Cast) -> None:
+    client = visitor("grace")
+
+    answer = client.post(reverse(NEW_ACCOUNT), account(), follow=True)
+
+    made = User.objects.get(username="nightly")
+    assert (made.purpose, made.accountable, made.held_role_names) == ("builds", cast.ada, {POOL_ROLE})
+    assert answer.redirect_chain == [(f"{reverse(ISSUE)}?owner=nightly", 302)]
+    assert answer.context["owner"] == made
+    assert "nightly is here." in text(answer)
+    assert secret_in(issue(client, owner="nightly"))
+
+
+@pytest.mark.parametrize("missing", ["username", "purpose", "accountable", "roles"])
+def test_the_account_needs_a_purpose_a_person_and_a_role(cast: Cast, missing: str) -> None:
+    answer = visitor("grace").post(reverse(NEW_ACCOUNT), account(**{missing: ""}))
+
+    assert set(form_errors(answer)) == {missing}
+    assert not User.objects.filter(username="nightly").exists()
+
+
+@pytest.mark.parametrize("name", ["olive", "audrey", "ada"])
+def test_nobody_else_makes_an_account_here(cast: Cast, name: str) -> None:
+    answer = visitor(name).post(reverse(NEW_ACCOUNT), account())
+
+    assert answer.status_code in (302, 403)
+    assert not User.objects.filter(username="nightly").exists()
+
+
+def test_the_way_to_a_new_account_is_shown_to_administrators_with_what_was_typed(cast: Cast) -> None:
+    graces, olives = (text(visitor(name).get(reverse(ISSUE), {"owner": "nightly"})) for name in ("grace", "olive"))
+    page = text(visitor("grace").get(reverse(NEW_ACCOUNT), {"username": "nightly"}))
+
+    assert f'href="{reverse(NEW_ACCOUNT)}?username=nightly"' in graces
+    assert reverse(NEW_ACCOUNT) not in olives
+    assert 'value="nightly"' in page
+    assert "pool my_pool*: submit, exec, port-forward" in page
+    assert not User.objects.filter(username="nightly").exists()

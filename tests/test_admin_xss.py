@@ -2,6 +2,7 @@
 
 import pytest
 from django.urls import reverse
+from django.utils.http import urlencode
 
 from osmo_portal.events.trail import audited, record
 from profiles.models import Pool, Role, User
@@ -53,6 +54,9 @@ def test_a_hostile_text_is_shown_as_text(cast: Cast, payload: str) -> None:
         pages += [section.address("history", record.pk)]
         pages += [section.address(change.slug, record.pk) for change in section.record_changes]
     pages.append(reverse("admin:profiles_person_change", args=[cast.ada.pk]))
+    pages.append(reverse("admin:tokens_accesstoken_new-account"))
+    pages.append(reverse("admin:tokens_accesstoken_access", args=[AccessToken.objects.get().pk]))
+    pages.append(f"{reverse(ISSUE)}?{urlencode({'owner': 'robot', 'summary': '1', 'roles': payload[:254]})}")
 
     seen = 0
     for page in pages:

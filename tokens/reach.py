@@ -1,69 +1,58 @@
-"""Which pools tokens reach now: submit to, enter, or forward from."""
+"""What a token may do in each pool now, or would with other roles, and why."""
 
-from collections.abc import Callable, Iterable
-from functools import cache
+from collections.abc import Iterable
+from dataclasses import dataclass
 
-from django.db.models import Q
-
-from profiles.models import Pool, Role, RoleAssignment
-from profiles.policies import Operation, RolePolicies, reachable_pools
-from profiles.policies.statements import statements
+from profiles.models import Role, User
+from profiles.policies import Decision, Operation, RolePolicies, by_pool
+from profiles.reach import policies_about
 from profiles.rules import DEFAULT_ROLE
 from tokens.models import AccessToken
 
-Names = frozenset[str]
+NO_ROLE = "No role that it carries allows it."
 
 
-def pools_reached(tokens: Iterable[AccessToken]) -> dict[int, list[str]]:
-    """For each token the names of the pools, sorted. Three queries, and one evaluation of each role.
+@dataclass(frozen=True, slots=True)
+class PoolAccess:
+    """A decision for each operation, in the order of `Operation`."""
 
-    Allows come from the token's live roles, denies from all that its owner holds. Only where one of these denies
-    anything is a combination of roles evaluated by itself, and that once.
+    pool: str
+    decisions: dict[Operation, Decision]
+
+    @property
+    def operations(self) -> list[str]:
+        """What is allowed."""
+        return [operation.value for operation, decision in self.decisions.items() if decision]
+
+    @property
+    def reasons(self) -> dict[str, list[str]]:
+        """Each reason with the operations that it decides."""
+        found: dict[str, list[str]] = {}
+        for operation, decision in self.decisions.items():
+            found.setdefault(decision.reason if decision.role else NO_ROLE, []).append(operation.value)
+        return found
+
+
+def access(token: AccessToken, pools: Iterable[str]) -> list[PoolAccess]:
+    """What the token's roles come to in the pools, in the order given. One query, and none more with roles prefetched.
+
+    The token's own state, and its owner's, have no say here: ask `standing.of_token`.
     """
-    tokens = list(tokens)
-    pools = list(Pool.objects.existing().order_by("name").values_list("name", flat=True))
-    held = _held({token.owner_id for token in tokens})
-    everybody = {role.pk: role for role in Role.objects.existing().filter(name=DEFAULT_ROLE)}
-    known = everybody | {role.pk: role for roles in held.values() for role in roles.values()}
-    reached = _evaluation(known, pools)
-    answer = {}
-    for token in tokens:
-        binding = frozenset({*everybody, *held.get(token.owner_id, ())})
-        carried = {given.assignment.role_id for given in token.roles.all() if given.is_effective}
-        found = reached(frozenset(carried & binding), binding)
-        answer[token.pk] = [pool for pool in pools if pool in found]
-    return answer
+    carried = [given.assignment.role for given in token.roles.all() if given.is_effective]
+    return would_access(token.owner, carried, pools)
 
 
-def _held(owners: set[int]) -> dict[int, dict[int, Role]]:
-    held: dict[int, dict[int, Role]] = {}
-    for assignment in RoleAssignment.objects.effective().filter(Q(user__in=owners)).select_related("role").order_by():
-        held.setdefault(assignment.user_id, {})[assignment.role_id] = assignment.role
-    return held
+def would_access(owner: User, carried: Iterable[Role], pools: Iterable[str]) -> list[PoolAccess]:
+    """The same of a token of `owner` that carried these roles. One query.
+
+    Allows come from the roles carried, denies from every role that the owner holds now: so no token is wider than
+    its owner. osmo-default counts for everybody.
+    """
+    held = policies_about(owner)
+    allow = [role.parsed for role in carried] + _everybodys(held)
+    decide = {operation: by_pool(operation, allow=allow, deny=held) for operation in Operation}
+    return [PoolAccess(pool, {operation: one(pool) for operation, one in decide.items()}) for pool in pools]
 
 
-def _evaluation(known: dict[int, Role], pools: list[str]) -> Callable[[frozenset[int], frozenset[int]], Names]:
-    parsed = cache(lambda key: known[key].parsed)
-
-    @cache
-    def denies(key: int) -> bool:
-        return any(said.denies for said in statements(parsed(key).policies))
-
-    @cache
-    def allowed(key: int) -> Names:
-        return _reached(pools, [parsed(key)], [])
-
-    @cache
-    def together(carried: frozenset[int], binding: frozenset[int]) -> Names:
-        return _reached(pools, [parsed(key) for key in carried], [parsed(key) for key in binding])
-
-    def reached(carried: frozenset[int], binding: frozenset[int]) -> Names:
-        if any(denies(key) for key in binding):
-            return together(carried, binding)
-        return frozenset().union(*(allowed(key) for key in carried))
-
-    return reached
-
-
-def _reached(pools: list[str], allow: list[RolePolicies], deny: list[RolePolicies]) -> Names:
-    return frozenset(pool for one in Operation for pool in reachable_pools(pools, one, allow=allow, deny=deny))
+def _everybodys(policies: list[RolePolicies]) -> list[RolePolicies]:
+    return [one for one in policies if one.role == DEFAULT_ROLE]

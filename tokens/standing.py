@@ -9,7 +9,8 @@ from django.db.models import Exists, TextChoices
 from django.utils import timezone
 
 from profiles.models import User
-from tokens.models import Secret, SigningKey
+from tokens import rules
+from tokens.models import AccessToken, Secret, SigningKey
 
 
 class Refusal(TextChoices):
@@ -77,6 +78,19 @@ def of_jwt(*, token_id: int, secret_id: int, kid: str) -> Standing | None:
     """None where there is no such secret of that token, or the signing key counts no longer."""
     key = SigningKey.objects.published().filter(kid=kid)
     return _fold(Secret.objects.filter(Exists(key), pk=secret_id, token_id=token_id))
+
+
+def of_token(token: AccessToken) -> Refusal | None:
+    """Why the token would be refused now, whichever of its live secrets is sent; None where it works."""
+    given = [given.assignment.role for given in token.roles.all()]
+    ends = min(token.expires_at, token.issued_at + timedelta(days=rules.maximum_days(given)))
+    row = {
+        "token__ended_at": token.ended_at,
+        "token__suspended_at": token.suspended_at,
+        "slot": 0,
+        "retires_at": None,
+    }
+    return _refusal(row, token.owner, tuple(token.role_names), ends)
 
 
 def _fold(secrets: Any) -> Standing | None:

@@ -1,6 +1,6 @@
 """Policies, pure: their forms, what they say, what they allow and why, and that in words. No Django in here."""
 
-from profiles.policies.decisions import Decision, RolePolicies, decide, decide_request, may, reachable_pools
+from profiles.policies.decisions import Decision, RolePolicies, by_pool, decide, decide_request, may, reachable_pools
 from profiles.policies.forms import (
     Action,
     Effect,
@@ -24,6 +24,7 @@ __all__ = [
     "PolicyError",
     "RolePolicies",
     "SemanticAction",
+    "by_pool",
     "decide",
     "decide_request",
     "describe",

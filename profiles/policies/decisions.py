@@ -27,10 +27,11 @@ class RolePolicies:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """True or false, and why, in words for a person."""
+    """True or false, and why, in words for a person. `role` is the one that decided; empty where none has a say."""
 
     allowed: bool
     reason: str
+    role: str = ""
 
     def __bool__(self) -> bool:
         return self.allowed
@@ -102,17 +103,17 @@ def may(operation: Operation, pool: str, *, allow: Roles, deny: Roles) -> Decisi
     Entering and forwarding name no pool in their paths: there an http action counts for every pool, an allow
     if it matches any such path, a deny if it matches all of them.
     """
-    return _by_pool(operation, allow, deny)(pool)
+    return by_pool(operation, allow=allow, deny=deny)(pool)
 
 
 def reachable_pools(pools: Iterable[str], operation: Operation, *, allow: Roles, deny: Roles) -> list[str]:
     """Those of the pools for which `may` says yes, in the order given."""
-    decision = _by_pool(operation, allow, deny)
+    decision = by_pool(operation, allow=allow, deny=deny)
     return [pool for pool in pools if decision(pool)]
 
 
-def _by_pool(operation: Operation, allow: Roles, deny: Roles) -> Callable[[str], Decision]:
-    """The answers for any number of pools: what does not depend on the pool is sorted out once."""
+def by_pool(operation: Operation, *, allow: Roles, deny: Roles) -> Callable[[str], Decision]:
+    """The answers of `may` for any number of pools: what does not depend on the pool is sorted out once."""
     said = _statements(allow, deny)
     ways = [[(one, _about_pool(one, way)) for one in said if one.concerns(way)] for way in WAYS[operation]]
 
@@ -147,7 +148,7 @@ def _answer(relevant: Iterable[Statement]) -> Decision:
     """What the first of the statements says that have a say; the denies come first."""
     for said in relevant:
         verb = "denies" if said.denies else "allows"
-        return Decision(not said.denies, f"Role {said.role} {verb} {said}.")
+        return Decision(not said.denies, f"Role {said.role} {verb} {said}.", said.role)
     return Decision(False, "No role allows it.")
 
 

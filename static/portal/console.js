@@ -24,8 +24,14 @@ for (const form of document.querySelectorAll("form[data-once]")) {
   form.addEventListener("submit", (event) => {
     if (form.dataset.sent) event.preventDefault();
     form.dataset.sent = "yes";
+    setTimeout(() => able(form, false)); // once the browser has read which button was pressed
   });
-  addEventListener("pageshow", () => delete form.dataset.sent);
+  addEventListener("pageshow", () => able(form, true));
+}
+
+function able(form, isAble) {
+  if (isAble) delete form.dataset.sent;
+  for (const button of form.querySelectorAll("button[type=submit]")) button.disabled = !isAble;
 }
 
 /* Text fields that complete a name: a list of those that begin with what is typed. */
@@ -47,18 +53,4 @@ async function complete(input, list) {
   if (!answer.ok) return;
   const { names } = await answer.json();
   list.replaceChildren(...names.map((name) => Object.assign(document.createElement("option"), { value: name })));
-}
-
-/* Buttons that fill in a day; none goes past the strictest of the roles that are chosen. */
-for (const presets of document.querySelectorAll("[data-presets]")) {
-  const input = document.getElementById(presets.dataset.presets);
-  for (const button of presets.querySelectorAll("button")) {
-    button.hidden = false;
-    button.addEventListener("click", () => {
-      const chosen = [...document.querySelectorAll("input[name=roles]:checked")].map((box) => +box.dataset.days);
-      const day = new Date(`${presets.dataset.today}T00:00:00Z`);
-      day.setUTCDate(day.getUTCDate() + Math.min(+button.dataset.days, ...chosen));
-      input.value = day.toISOString().slice(0, 10);
-    });
-  }
 }

@@ -3,12 +3,14 @@ host for anything fails its test."""
 
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from urllib.parse import urlsplit
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Request, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Request, expect, sync_playwright
 from pytest_django.live_server_helper import LiveServer
+
+from tests.cast import PASSWORD, Cast
 
 # Playwright's event loop runs in the thread of the test, where Django would refuse every query.
 os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"] = "true"
@@ -77,3 +79,20 @@ def complaints(context: BrowserContext, live_server: LiveServer) -> Iterator[lis
 @pytest.fixture
 def page(context: BrowserContext, complaints: list[str]) -> Page:
     return context.new_page()
+
+
+@pytest.fixture
+def stage(transactional_db: None) -> Cast:
+    return Cast()
+
+
+@pytest.fixture
+def sign_in(page: Page) -> Callable[[str], None]:
+    def sign_in(name: str) -> None:
+        page.goto("/")
+        page.get_by_label("User id").fill(name)
+        page.get_by_label("Password").fill(PASSWORD)
+        page.get_by_role("button", name="Sign in").click()
+        expect(page.get_by_role("heading", name="Console")).to_be_visible()
+
+    return sign_in

@@ -21,23 +21,6 @@ MAX_WEIGHT = 250_000
 MAX_REQUESTS = 25
 
 
-@pytest.fixture
-def stage(transactional_db: None) -> Cast:
-    return Cast()
-
-
-@pytest.fixture
-def sign_in(page: Page) -> Callable[[str], None]:
-    def sign_in(name: str) -> None:
-        page.goto("/")
-        page.get_by_label("User id").fill(name)
-        page.get_by_label("Password").fill(PASSWORD)
-        page.get_by_role("button", name="Sign in").click()
-        expect(page.get_by_role("heading", name="Console")).to_be_visible()
-
-    return sign_in
-
-
 def fits(page: Page) -> bool:
     """Whether nothing sticks out to the right."""
     return bool(page.evaluate("document.documentElement.scrollWidth <= innerWidth"))
@@ -75,7 +58,7 @@ def test_an_administrator_issues_a_service_token(
     assert secret not in page.url
     assert exchange(secret)
 
-    page.get_by_role("link", name="I have it").click()
+    page.get_by_role("link", name="I saved it").click()
     expect(page.get_by_role("heading", level=1)).to_have_text("robot/deploy")
     assert secret not in page.content()
     assert secret not in repr(context.cookies())
@@ -160,7 +143,7 @@ def test_a_token_is_rotated_and_revoked(stage: Cast, page: Page, sign_in: Callab
     page.get_by_label("1 hour").check()
     page.get_by_role("button", name="Rotate").click()
     assert exchange(page.locator("#secret").inner_text())
-    page.get_by_role("link", name="I have it").click()
+    page.get_by_role("link", name="I saved it").click()
     page.get_by_role("link", name="Revoke").click()
     page.get_by_role("button", name="Revoke").click()
     expect(page.get_by_text("This field is required.")).to_be_visible()

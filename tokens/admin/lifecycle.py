@@ -11,15 +11,16 @@ from django.utils import timezone
 from osmo_portal.console.change import Change, ReasonForm
 from osmo_portal.events.actor import Actor
 from tokens import rules
+from tokens.admin import copies
 from tokens.admin.fields import DayField
 from tokens.admin.shown_once import show_secret
 from tokens.models import AccessToken
 from tokens.models.access_token import State
 
 GRACES = [
-    ("86400", "24 hours, time to put the new one in place"),
-    ("3600", "1 hour"),
-    ("604800", "7 days"),
+    ("86400", "for 24 hours: time to put the new one in place"),
+    ("3600", "for 1 hour"),
+    ("604800", "for 7 days"),
     ("0", "no longer: it leaked"),
 ]
 
@@ -71,22 +72,29 @@ class Rotate(TokenChange):
 
     def answer(self, outcome: AccessToken) -> HttpResponse:
         end = min(timezone.now() + self.grace, outcome.expires_at)
-        note = f"The old secret works until {end:%Y-%m-%d %H:%M} UTC." if self.grace else "The old secret is dead."
+        note = f"The old secret works until {end:%Y-%m-%d %H:%M} UTC."
+        if not self.grace:
+            note = f"The old secret is dead. {copies.afterwards(self.record)}"
         return show_secret(self, outcome, f"{outcome} is rotated", note)
 
 
 class Suspend(TokenChange):
     slug, label, heading, danger = "suspend", "Suspend", "Suspend {}", True
     form_class = ReasonForm
-    explanation = ("The token stops working at once, until somebody resumes it.",)
 
     @classmethod
     def fits(cls, record: AccessToken) -> bool:
         return record.state() == State.ACTIVE
 
+    def explained(self) -> list[str]:
+        return [
+            "The portal refuses the token and all that was signed in with it at once, until somebody resumes it.",
+            copies.beforehand(self.record),
+        ]
+
     def perform(self, reason: str) -> str:
         self.record.suspend(by=self.by, reason=reason)
-        return f"{self.record} is suspended."
+        return f"{self.record} is suspended. {copies.afterwards(self.record)}"
 
 
 class Resume(TokenChange):
@@ -107,16 +115,18 @@ class Resume(TokenChange):
 class Revoke(TokenChange):
     slug, label, heading, danger = "revoke", "Revoke", "Revoke {} for good", True
     form_class = ReasonForm
-    explanation = (
-        "The portal refuses the token and all that was signed in with it at once, for ever.",
-        "Systems that check signatures without asking the portal may accept what they hold for up to 5 minutes more.",
-        "The record stays; its name is free again.",
-    )
 
     @classmethod
     def fits(cls, record: AccessToken) -> bool:
         return record.ended_at is None
 
+    def explained(self) -> list[str]:
+        return [
+            "The portal refuses the token and all that was signed in with it at once, for ever.",
+            copies.beforehand(self.record),
+            "The record stays; its name is free again.",
+        ]
+
     def perform(self, reason: str) -> str:
         self.record.revoke(by=self.by, reason=reason)
-        return f"{self.record} is revoked for good."
+        return f"{self.record} is revoked for good. {copies.afterwards(self.record)}"

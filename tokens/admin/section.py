@@ -1,42 +1,32 @@
-from datetime import datetime
 from typing import Any, ClassVar
 
 from django.contrib import admin
 from django.db.models import QuerySet
-from django.http import HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse
+from django.template.response import TemplateResponse
 from django.urls import path, reverse
-from django.utils import timezone
 from django.utils.html import format_html
 
 from osmo_portal.console import words
-from osmo_portal.console.section import Panel, Section
+from osmo_portal.console.section import Section
 from osmo_portal.events.actor import Actor, Door
 from profiles.models import User
 from tokens import rules
 from tokens.admin import bulk
+from tokens.admin.copies import in_words
 from tokens.admin.export import Export
 from tokens.admin.filters import FILTERS
 from tokens.admin.find_secret import FindSecret
-from tokens.admin.issue import Issue
+from tokens.admin.issue import Issue, NewAccount
 from tokens.admin.lifecycle import Resume, Revoke, Rotate, Suspend
-from tokens.models import AccessToken, Secret
+from tokens.admin.record import PANELS, all_pools
+from tokens.models import AccessToken
 from tokens.models.access_token import State
-from tokens.reach import pools_reached
+from tokens.pools_reached import pools_reached
 from tokens.search import HELP, search
 
 POOLS_NAMED = 3
 HELP_FOR_AUDITORS = f"{HELP} Not for secrets: an administrator or operator can look one up."
-
-
-def roles_panel(token: AccessToken, by: Actor) -> Panel:
-    given = [role.assignment for role in token.roles.all()]
-    return Panel("Roles", "portal/panels/token_roles.html", {"given": given, "token": token})
-
-
-def secrets_panel(token: AccessToken, by: Actor) -> Panel:
-    now = timezone.now()
-    shown = [(secret, secret_state(secret, now)) for secret in token.secrets.defer("digest")]
-    return Panel("Secrets", "portal/panels/secrets.html", {"secrets": shown})
 
 
 @admin.register(AccessToken)
@@ -59,12 +49,14 @@ class AccessTokenSection(Section):
         "issued",
         "issuer",
         "rotations",
+        "suspended",
         "ended",
+        "offline_copies",
     )
     readonly_fields = fields
-    list_changes = (Issue, bulk.Preview)
+    list_changes = (Issue, NewAccount, bulk.Preview)
     record_changes = (Rotate, Suspend, Resume, Revoke)
-    panels = (roles_panel, secrets_panel)
+    panels = PANELS
 
     def get_queryset(self, request: HttpRequest) -> QuerySet:
         visible = rules.visible_tokens(Actor.signed_in(request, Door.ADMIN))
@@ -76,7 +68,18 @@ class AccessTokenSection(Section):
     def get_urls(self) -> list[Any]:
         find = path("find/", self.admin_site.admin_view(FindSecret.as_view(section=self)), name=self.route("find"))
         export = path("export/", self.admin_site.admin_view(Export.as_view(section=self)), name=self.route("export"))
-        return [find, export, *super().get_urls()]
+        pools = path("<int:pk>/access/", self.admin_site.admin_view(self.access), name=self.route("access"))
+        return [find, export, pools, *super().get_urls()]
+
+    def access(self, request: HttpRequest, pk: int) -> HttpResponse:
+        """What a token may do in all pools, or in those whose names begin with `pool`."""
+        token = self.get_object(request, str(pk))
+        if token is None:
+            raise Http404
+        context = {**self.admin_site.each_context(request), **all_pools(token, request.GET.get("pool", ""))}
+        links = {"section_url": self.address("changelist"), "record": token, "back_url": self.record_address(pk)}
+        title = f"What {token} may do"
+        return TemplateResponse(request, "portal/access.html", {**context, **links, "title": title, "opts": self.opts})
 
     def find_address(self, request: HttpRequest) -> str:
         """Not for an auditor, who sends nothing by POST."""
@@ -152,6 +155,15 @@ class AccessTokenSection(Section):
     def issuer(self, token: AccessToken) -> str:
         return user_link(token.created_by) if token.created_by else words.NOTHING
 
+    @admin.display(description="suspended")
+    def suspended(self, token: AccessToken) -> str:
+        return words.stamp_and_distance(token.suspended_at)
+
+    @admin.display(description="offline copies of its JWT")
+    def offline_copies(self, token: AccessToken) -> str:
+        stopped = token.suspended_at or token.ended_at
+        return in_words(token) if stopped else words.NOTHING
+
     @admin.display(description="ended")
     def ended(self, token: AccessToken) -> str:
         if token.ended_at is None:
@@ -174,10 +186,3 @@ def user_link(user: User) -> str:
     kind = "serviceaccount" if user.is_service_account else "person"
     url = reverse(f"admin:profiles_{kind}_change", args=[user.pk])
     return format_html('<a href="{}">{}</a>', url, user)
-
-
-def secret_state(secret: Secret, now: datetime) -> str:
-    """What the secret itself is good for; the token's own state comes on top."""
-    if not secret.is_live(now):
-        return "retired"
-    return "live" if secret.retires_at is None else "in its grace"

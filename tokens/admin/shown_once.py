@@ -5,6 +5,7 @@ from django.http import HttpResponse
 from django.shortcuts import render
 
 from osmo_portal.console.change import Change
+from tokens import kubernetes
 from tokens.models import AccessToken
 
 
@@ -19,6 +20,7 @@ def show_secret(view: Change, token: AccessToken, heading: str, note: str = "") 
         "token": token,
         "secret": str(token.plaintext),
         "login": f"osmo login {settings.PORTAL_URL} --method token --token {token.plaintext}",
+        "manifest": kubernetes.manifest(token),
         "note": note,
     }
     response = render(view.request, "portal/secret.html", context)

@@ -29,6 +29,11 @@ def is_due(previous: datetime | None, now: datetime) -> bool:
     return previous is None or now - previous >= INTERVAL
 
 
+def misses_none() -> bool:
+    """Whether of every use one within INTERVAL before it, or itself, is recorded. A busy SQLite leaves some out."""
+    return connection.vendor == "postgresql"
+
+
 def note(token_id: int, *, at: datetime, ip: str | None, agent: str) -> None:
     """Records a use in one statement that waits for no lock. Where the row or SQLite is busy, it is left out."""
     values = [at, ip, agent[:200], token_id]
