@@ -12,7 +12,18 @@ from osmo_portal.console.section import Panel, Section
 from osmo_portal.events.actor import Actor, Door
 from profiles.models import User
 from tokens import rules
-from tokens.admin.filters import ExpiryFilter, KindFilter, OwnerFilter, RoleFilter, StateFilter, UseFilter
+from tokens.admin.filters import (
+    ExpiresFromFilter,
+    ExpiresToFilter,
+    ExpiryFilter,
+    KindFilter,
+    LifetimeFilter,
+    OwnerFilter,
+    PoolFilter,
+    RoleFilter,
+    StateFilter,
+    UseFilter,
+)
 from tokens.admin.issue import Issue
 from tokens.admin.lifecycle import Resume, Revoke, Rotate, Suspend
 from tokens.models import AccessToken, Secret
@@ -41,7 +52,18 @@ class AccessTokenSection(Section):
         "used",
         "issuer",
     )
-    list_filter = (StateFilter, ExpiryFilter, KindFilter, UseFilter, RoleFilter, OwnerFilter)
+    list_filter = (
+        StateFilter,
+        ExpiryFilter,
+        ExpiresFromFilter,
+        ExpiresToFilter,
+        LifetimeFilter,
+        KindFilter,
+        UseFilter,
+        RoleFilter,
+        PoolFilter,
+        OwnerFilter,
+    )
     search_fields = ("name__startswith", "owner__username__startswith")
     search_help_text = "The beginning of a token's name or of its owner's user id. Small and capital letters differ."
     fields = (
