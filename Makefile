@@ -28,6 +28,7 @@ measured = $(if $(COVERAGE),COVERAGE_FILE=.coverage.$(1)) TEST_SUMMARY=$(SUMMARY
 
 help:
 	@echo 'make run      serve the portal on http://127.0.0.1:8000 (PORT=8080 for another port)'
+	@echo '              DEMO=1 serves a made-up company to look at, in a database of its own'
 	@echo 'make test     run all tests, on SQLite and on PostgreSQL'
 	@echo 'make check    linters, types, layers, migrations, deployment checks'
 	@echo 'make format   format the code and the templates'
@@ -36,13 +37,19 @@ help:
 	@echo
 	@echo 'PYTHON=python3.12 VENV=.venv312 chooses another Python.'
 
+# The demonstration has a database of its own, so that it never mixes with what is real.
+DEMO_DATABASE = sqlite:///$(CURDIR)/var/demo.sqlite3
+
 run: export PORT := $(PORT)
+ifdef DEMO
+run: export DATABASE_URL := $(DEMO_DATABASE)
+endif
 run: $(CLI)
 	@mkdir -p -m 700 var
 	@test -e .env || $(PY) manage.py write_env
 	@$(PY) manage.py migrate --verbosity 0
 	@test -z "$$(find static $(BASE) -newer $(STATIC) 2>&1)" || $(PY) manage.py collectstatic --noinput --verbosity 0
-	@$(PY) manage.py bootstrap
+	@$(PY) manage.py $(if $(DEMO),seed_demo,bootstrap)
 	@exec $(VENV)/bin/gunicorn -c osmo_portal/gunicorn.conf.py osmo_portal.wsgi
 
 test: $(CLI) $(DEV)

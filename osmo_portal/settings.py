@@ -110,6 +110,11 @@ AUTH_PASSWORD_VALIDATORS = [
 ]
 LOGIN_URL = "admin:login"
 
+CACHES = {
+    "default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"},
+    "local": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"},  # each process its own: costs no query
+}
+
 # What the portal is about.
 MAX_TOKEN_DAYS = env.int("MAX_TOKEN_DAYS", default=365)
 EXCHANGE_BY_QUERY = env.bool("EXCHANGE_BY_QUERY", default=True)  # the released 6.0 clients need it

@@ -9,21 +9,19 @@ from django.contrib.admin.forms import AdminAuthenticationForm, AdminPasswordCha
 from django.contrib.auth import authenticate, update_session_auth_hash
 from django.contrib.auth.views import PasswordChangeView, RedirectURLMixin
 from django.core.exceptions import PermissionDenied, ValidationError
-from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, URLResolver, path, reverse
-from django.utils.http import urlencode
 from django.views.generic import FormView
 
 from osmo_portal.console import recent
 from osmo_portal.console.section import Section
 from osmo_portal.events.actor import Actor, Door
 from osmo_portal.events.models import Event
-from profiles.models import User
-from tokens.models import AccessToken
+from osmo_portal.first_page import first_page
 
 ORDER = ["AccessToken", "ServiceAccount", "Person", "Role", "Pool", "Event"]
+EVENTS_SHOWN = 8
 SAFE = {"GET", "HEAD", "OPTIONS"}
 NOT_FOR_YOU = (
     "You are known here, but this console is for administrators, operators and auditors. "
@@ -124,7 +122,7 @@ class Console(admin.AdminSite):
         return guarded
 
     def index(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> TemplateResponse:
-        context = {"figures": figures(), "events": Event.objects.all()[:8]}
+        context = {**first_page(Actor.signed_in(request, Door.ADMIN)), "events": Event.objects.all()[:EVENTS_SHOWN]}
         return super().index(request, {**context, **(extra_context or {})})
 
     def app_index(self, request: HttpRequest, app_label: str, extra_context: dict[str, Any] | None = None) -> Any:
@@ -150,25 +148,3 @@ class Console(admin.AdminSite):
 def _rank(section: dict[str, Any]) -> int:
     name = section["object_name"]
     return ORDER.index(name) if name in ORDER else len(ORDER)
-
-
-def figures() -> list[dict[str, Any]]:
-    """How many there are of what needs an eye, each with the address of the list behind it."""
-    tokens = AccessToken.objects
-    return [
-        _figure("live tokens", tokens.live(), "tokens_accesstoken", state="active"),
-        _figure("expire within 7 days", tokens.expiring_within(7), "tokens_accesstoken", expiring=7),
-        _figure("expire within 30 days", tokens.expiring_within(30), "tokens_accesstoken", expiring=30),
-        _figure("suspended", tokens.in_state("suspended"), "tokens_accesstoken", state="suspended"),
-        _figure(
-            "service accounts whose accountable person left",
-            User.objects.left_behind(),
-            "profiles_serviceaccount",
-            state="left-behind",
-        ),
-    ]
-
-
-def _figure(label: str, counted: QuerySet, section: str, **query: Any) -> dict[str, Any]:
-    url = f"{reverse(f'admin:{section}_changelist')}?{urlencode(query)}"
-    return {"label": label, "count": counted.count(), "url": url}

@@ -32,3 +32,14 @@ def roles_reaching(pool_name: str) -> list[str]:
 def _reaches(role: Role, pool_name: str) -> bool:
     policies = [role.parsed]
     return any(may(operation, pool_name, allow=policies, deny=()) for operation in Operation)
+
+
+def reach_of_roles() -> dict[str, list[str]]:
+    """For each role that reaches a pool by itself, the existing pools that it reaches. Two queries."""
+    pools = [*Pool.objects.existing().values_list("name", flat=True)]
+    return {role.name: _reached(role.parsed, pools) for role in Role.objects.pool_roles()}
+
+
+def _reached(role: RolePolicies, pools: list[str]) -> list[str]:
+    found = {name for op in Operation for name in reachable_pools(pools, op, allow=[role], deny=[])}
+    return [pool for pool in pools if pool in found]

@@ -19,6 +19,7 @@ os.environ["DJANGO_SETTINGS_MODULE"] = "osmo_portal.settings"
 django.setup()
 
 from django.conf import settings
+from django.core.cache import caches
 from django.db import connection
 from django.test import TransactionTestCase
 from django.utils import timezone
@@ -90,6 +91,12 @@ def django_db_setup(django_db_setup: None, django_db_blocker: pytest_django.Djan
 def forgotten_keys() -> None:
     """Each process keeps its signing keys; each test has its own."""
     jwt.forget_keys()
+
+
+@pytest.fixture(autouse=True)
+def forgotten_counts() -> None:
+    """The first page keeps what it counted for a minute; each test has its own."""
+    caches["local"].clear()
 
 
 @pytest.fixture

@@ -164,21 +164,3 @@ def test_the_page_of_the_own_password_is_for_the_console_alone(cast: Cast) -> No
 
 def test_an_apps_own_index_leads_to_the_first_page(cast: Cast) -> None:
     assert visitor("grace").get(reverse("admin:app_list", args=["tokens"]))["Location"] == INDEX
-
-
-# The first page.
-
-
-def test_the_first_page_counts_and_leads_to_the_lists(cast: Cast) -> None:
-    cast.service_token("soon", days=3)
-    cast.service_token("later", days=300)
-    cast.service_token("paused").suspend(by=cast.by("grace"), reason="wait")
-    client = visitor("grace")
-
-    figures = client.get(INDEX).context["figures"]
-
-    assert [figure["count"] for figure in figures] == [2, 1, 1, 1, 0]
-    for figure in figures:
-        page = client.get(figure["url"])
-        assert page.status_code == 200
-        assert page.context["cl"].result_count == figure["count"], figure["label"]

@@ -1,9 +1,11 @@
+from datetime import timedelta
 from typing import Any
 from urllib.parse import urlencode
 
 from django.apps import apps
 from django.contrib import admin
 from django.http import HttpRequest
+from django.utils import timezone
 from django.utils.html import format_html
 
 from osmo_portal.console import words
@@ -20,7 +22,19 @@ class ActionFilter(TypedFilter):
     parameter_name = "action"
 
     def narrow(self, queryset: Any, typed: str) -> Any:
-        return queryset.filter(action=typed)
+        return queryset.told(typed)
+
+
+class AgeFilter(admin.SimpleListFilter):
+    title = "age"
+    parameter_name = "days"
+
+    def lookups(self, request: HttpRequest, model_admin: admin.ModelAdmin) -> list[tuple[str, str]]:
+        return [("1", "the last day"), ("7", "the last 7 days"), ("30", "the last 30 days")]
+
+    def queryset(self, request: HttpRequest, queryset: Any) -> Any:
+        days = {"1": 1, "7": 7, "30": 30}.get(self.value() or "")
+        return queryset.since(timezone.now() - timedelta(days=days)) if days else queryset
 
 
 class ViaFilter(admin.SimpleListFilter):
@@ -54,7 +68,7 @@ class EventSection(Section):
     """The trail itself has no timeline and no history: an event never changes."""
 
     list_display = ("number", "when", "who", "via", "what", "about", "reason")
-    list_filter = (ActionFilter, ViaFilter, ActorFilter)
+    list_filter = (ActionFilter, AgeFilter, ViaFilter, ActorFilter)
     fields = ("when", "who", "via", "what", "about", "reason", "ip", "request_id", "token_id", "hash", "previous_hash")
     readonly_fields = fields
     panels = (changes_panel,)

@@ -1,7 +1,8 @@
 import hashlib
 import json
+from datetime import datetime
 from ipaddress import ip_address
-from typing import Any
+from typing import Any, Self
 
 from django.db import models
 
@@ -12,6 +13,14 @@ def kind_of(record: type[models.Model] | models.Model) -> str:
     """What events call this kind of record. People and service accounts are users to them."""
     model = record._meta.concrete_model
     return model._meta.model_name or "" if model else ""
+
+
+class EventQuerySet(models.QuerySet["Event"]):
+    def told(self, action: str) -> Self:
+        return self.filter(action=action)
+
+    def since(self, instant: datetime) -> Self:
+        return self.filter(at__gte=instant)
 
 
 class Event(models.Model):
@@ -38,6 +47,8 @@ class Event(models.Model):
     lines_digest = models.CharField(max_length=64, blank=True)
     previous_hash = models.CharField(max_length=64)
     hash = models.CharField(max_length=64, unique=True)
+
+    objects = EventQuerySet.as_manager()
 
     class Meta:
         ordering = ["-id"]

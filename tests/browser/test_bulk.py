@@ -9,7 +9,7 @@ from pytest_django.live_server_helper import LiveServer
 
 from osmo_portal.events import chain
 from osmo_portal.events.models import Event
-from tests.browser.test_console import fits, sign_in, stage
+from tests.browser.test_console import fits
 from tests.bulk import many_tokens
 from tests.cast import PASSWORD, Cast
 from tokens.admin import bulk

@@ -7,7 +7,7 @@ from django.urls import reverse
 from playwright.sync_api import Page, Request, expect
 
 from osmo_portal.events.models import Event
-from tests.browser.test_console import SIZES, fits, sign_in, stage  # noqa: F401  (fixtures)
+from tests.browser.test_console import SIZES, fits
 from tests.cast import POOL_ROLE, Cast
 from tokens.exchange import exchange
 from tokens.models import AccessToken
@@ -30,10 +30,10 @@ def addresses(page: Page) -> list[str]:
 
 @SIZES
 def test_a_leaked_secret_is_found_and_revoked(
-    stage: Cast,  # noqa: F811
+    stage: Cast,
     page: Page,
     addresses: list[str],
-    sign_in: Callable[[str], None],  # noqa: F811
+    sign_in: Callable[[str], None],
     width: int,
 ) -> None:
     token = stage.service_token("ci", [POOL_ROLE])
@@ -62,9 +62,9 @@ def test_a_leaked_secret_is_found_and_revoked(
 
 
 def test_a_digest_is_found_too_and_filters_stay_with_a_text(
-    stage: Cast,  # noqa: F811
+    stage: Cast,
     page: Page,
-    sign_in: Callable[[str], None],  # noqa: F811
+    sign_in: Callable[[str], None],
 ) -> None:
     token = stage.service_token("deploy-east")
     stage.user_token("ada", "deploy-hers")
@@ -88,10 +88,10 @@ def test_a_digest_is_found_too_and_filters_stay_with_a_text(
 
 
 def test_an_auditors_browser_does_not_send_what_looks_like_a_secret(
-    stage: Cast,  # noqa: F811
+    stage: Cast,
     page: Page,
     addresses: list[str],
-    sign_in: Callable[[str], None],  # noqa: F811
+    sign_in: Callable[[str], None],
 ) -> None:
     token = stage.service_token("deploy")
     sign_in("audrey")

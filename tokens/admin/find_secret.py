@@ -20,6 +20,7 @@ from osmo_portal.events.actor import Actor, Door
 from osmo_portal.events.models import Event
 from osmo_portal.events.trail import audited, record
 from tokens import rules, secrets
+from tokens.admin.record import secret_state
 from tokens.models import AccessToken, Secret
 from tokens.search import MAX_LENGTH
 
@@ -70,8 +71,6 @@ class FindSecret(View):
         return response
 
     def _context(self, request: HttpRequest, by: Actor, secret: Secret | None) -> dict[str, Any]:
-        from tokens.admin.section import secret_state
-
         token = secret.token if secret else None
         may_revoke = token and not token.ended_at and rules.endable_tokens(by).filter(pk=token.pk).exists()
         return {
@@ -81,7 +80,7 @@ class FindSecret(View):
             "section_url": self.section.address("changelist"),
             "token": token,
             "secret": secret,
-            "secret_state": secret_state(secret, timezone.now()) if secret else "",
+            "secret_state": secret_state(secret, secret.token, timezone.now()) if secret else "",
             "revoke_url": self.section.address("revoke", token.pk) if token and may_revoke else "",
         }
 

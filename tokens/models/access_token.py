@@ -6,7 +6,7 @@ from typing import Any, Self
 from django.conf import settings
 from django.core.exceptions import PermissionDenied, ValidationError
 from django.db import connection, models
-from django.db.models import Exists, F, OuterRef, Q
+from django.db.models import Exists, ExpressionWrapper, F, OuterRef, Q
 from django.db.models.functions import Greatest
 from django.utils import timezone
 from django.utils.crypto import get_random_string
@@ -93,29 +93,27 @@ class AccessTokenQuerySet(AuditedQuerySet["AccessToken"]):
         now = at or timezone.now()
         return self.listed().filter(expires_at__gt=now - timedelta(days=1), expires_at__lte=now)
 
-    def over_lifetime(self) -> Self:
-        """Tokens whose date lies beyond what their roles and the portal allow now, counted from their issue."""
-        lives = F("expires_at") - F("issued_at")
-        over = Q(lives__gt=timedelta(days=settings.MAX_TOKEN_DAYS))
-        stricter = Role.objects.existing().filter(max_token_days__lt=settings.MAX_TOKEN_DAYS)
-        by_days: dict[int, list[int]] = {}
-        for pk, days in stricter.values_list("pk", "max_token_days"):
-            by_days.setdefault(days or 0, []).append(pk)
-        for days, roles in by_days.items():
-            put = TokenRole.objects.filter(token=OuterRef("pk"), assignment__role__in=roles)
-            over |= Q(Exists(put), lives__gt=timedelta(days=days))
-        return self.listed().alias(lives=models.ExpressionWrapper(lives, models.DurationField())).filter(over)
-
     def expiring_within(self, days: int, at: datetime | None = None) -> Self:
         now = at or timezone.now()
         return self.live(now).filter(expires_at__lte=now + timedelta(days=days))
 
+    def over_lifetime(self, at: datetime | None = None) -> Self:
+        """Not ended, and dated to live longer than the strictest maximum of the portal and of their roles allows.
+
+        At use the maximum counts, so they end before the day that stands on them.
+        """
+        now = at or timezone.now()
+        over = Q(lifetime__gt=timedelta(days=settings.MAX_TOKEN_DAYS))
+        over |= Q(pk__in=TokenRole.objects.exceeded(now).values("token"))
+        return self.outliving(now).alias(lifetime=F("expires_at") - F("issued_at")).filter(over)
+
     def never_used(self) -> Self:
-        return self.filter(last_use__at=None)
+        return self.filter(Exists(LastUse.objects.filter(token=OuterRef("pk"), at=None)))
 
     def unused_since(self, instant: datetime) -> Self:
         """Not exchanged since then, and not made since then either: a new token had no chance yet."""
-        return self.filter(Q(last_use__at=None) | Q(last_use__at__lt=instant), issued_at__lt=instant)
+        idle = LastUse.objects.filter(Q(at=None) | Q(at__lt=instant), token=OuterRef("pk"))
+        return self.filter(Exists(idle), issued_at__lt=instant)
 
     def reaching(self, pool_name: str) -> Self:
         """Tokens on which a role was put that allows to submit to, enter or forward from the pool."""
@@ -355,6 +353,12 @@ class AccessToken(AuditedModel):
             models.Index(fields=["id"], condition=Q(ended_at=None), name="token_listed"),
             models.Index(fields=["id"], condition=Q(ended_at__isnull=False), name="token_revoked"),
             models.Index(fields=["id"], condition=Q(ended_at=None, suspended_at__isnull=False), name="token_suspended"),
+            # What the first page counts is answered from this one alone.
+            models.Index(
+                fields=["expires_at", "id", "issued_at", "suspended_at"],
+                condition=Q(ended_at=None),
+                name="token_expiry_while_not_ended",
+            ),
         ]
 
     def __str__(self) -> str:
@@ -571,13 +575,24 @@ class AccessToken(AuditedModel):
         )
 
 
+class TokenRoleQuerySet(AuditedQuerySet["TokenRole"]):
+    def exceeded(self, at: datetime | None = None) -> Self:
+        """On tokens that have neither ended nor expired, and are dated to live longer than this role allows."""
+        days = ExpressionWrapper(F("assignment__role__max_token_days"), models.IntegerField())
+        allowed = ExpressionWrapper(days * timedelta(days=1), models.DurationField())
+        limited = self.filter(assignment__role__max_token_days__isnull=False).alias(
+            lifetime=F("token__expires_at") - F("token__issued_at")
+        )
+        return limited.filter(token__ended_at=None, token__expires_at__gt=at or timezone.now(), lifetime__gt=allowed)
+
+
 class TokenRole(AuditedModel):
     """A role on a token, through the owner's assignment: when that ends, the token has lost the role for good."""
 
     token = models.ForeignKey(AccessToken, models.PROTECT, related_name="roles")
     assignment = models.ForeignKey(RoleAssignment, models.PROTECT, related_name="token_roles")
 
-    objects = AuditedQuerySet.as_manager()
+    objects = TokenRoleQuerySet.as_manager()
 
     class Meta:
         constraints = [

@@ -21,6 +21,9 @@ class LastUse(models.Model):
     ip = models.GenericIPAddressField("address", null=True)
     agent = models.CharField(max_length=200, blank=True)
 
+    class Meta:
+        indexes = [models.Index(fields=["token"], condition=models.Q(at=None), name="last_use_never")]
+
     def __str__(self) -> str:
         return f"last use of token {self.token_id}"
 
