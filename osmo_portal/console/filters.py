@@ -21,7 +21,9 @@ class TypedFilter(admin.SimpleListFilter):
 
     template = "portal/filter_typed.html"
     parameter_name: str
+    control = "text"
     suggest = ""
+    placeholder = ""
 
     def lookups(self, request: HttpRequest, model_admin: admin.ModelAdmin) -> list[tuple[str, str]]:
         return [("", "")]  # Django leaves out a filter that offers nothing
@@ -33,6 +35,8 @@ class TypedFilter(admin.SimpleListFilter):
             "typed": self.value() or "",
             "others": others,
             "suggest": self.suggest,
+            "control": self.control,
+            "placeholder": self.placeholder,
             "without": changelist.get_query_string(remove=[self.parameter_name]),
         }
 

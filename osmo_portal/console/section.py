@@ -16,7 +16,7 @@ from django.urls import URLPattern, URLResolver, path, reverse
 from django.utils.text import capfirst
 
 from osmo_portal.console.change import Change
-from osmo_portal.console.timeline import timeline
+from osmo_portal.console.timeline import page, timeline
 from osmo_portal.events.actor import Actor, Door
 
 SUGGESTIONS = 20
@@ -159,12 +159,15 @@ class Section(admin.ModelAdmin):
             raise PermissionDenied
         if record is None:
             raise Http404
+        shown = page(record, request.GET.get("before", ""))
         context = {
             **self.admin_site.each_context(request),
             "title": f"History of {record}",
             "opts": self.opts,
             "original": record,
-            "timeline": timeline(record, limit=500),
+            "timeline": shown.entries,
+            "older": shown.older,
+            "is_first": "before" not in request.GET,
         }
         return TemplateResponse(request, self.object_history_template, context)
 
