@@ -31,7 +31,7 @@ class Panel:
     context: dict[str, Any] = field(default_factory=dict)
 
 
-PanelMaker = Callable[[Any, Actor], Panel]
+PanelMaker = Callable[[Any, Actor], Panel | None]  # None where it has nothing to say about the record
 
 
 class SectionList(ChangeList):
@@ -135,7 +135,7 @@ class Section(admin.ModelAdmin):
             "title": str(obj),
             "subtitle": None,
             "buttons": self._buttons(self.record_changes, by, obj),
-            "panels": [make(obj, by) for make in self.panels],
+            "panels": [panel for make in self.panels if (panel := make(obj, by))],
             "timeline": timeline(obj) if obj else [],
         }
         return super().render_change_form(request, context, add, change, form_url, obj)
