@@ -72,7 +72,8 @@ class VerifyTail(Change):
 
 
 def changes_panel(event: Event, by: Actor) -> Panel:
-    return Panel("What changed", "portal/panels/event_changes.html", {"changes": words.changes(event), "event": event})
+    told = [(name, value) for name, value in words.changes(event) if name != "operation"]  # stands above, as a link
+    return Panel("What changed", "portal/panels/event_changes.html", {"changes": told, "event": event})
 
 
 def chain_panel(event: Event, by: Actor) -> Panel:
@@ -145,7 +146,8 @@ class EventSection(Section):
         event = answer.context_data["original"]
         if event.lines_digest or event.lines.exists():
             after = request.GET.get("after", "")
-            answer.context_data["panels"].append(lines_panel(event, int(after) if NUMBER.fullmatch(after) else 0))
+            lines = lines_panel(event, int(after) if NUMBER.fullmatch(after) else 0)
+            answer.context_data["panels"].insert(1, lines)
         return answer
 
     @admin.display(description="number")

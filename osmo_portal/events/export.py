@@ -60,6 +60,9 @@ class ExportEvents(Change):
     def post(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
         return recent.ask(request) or super().post(request, *args, **kwargs)
 
+    def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
+        return super().get_context_data(repeatable=True, **kwargs)  # a download leaves the page where it is
+
     def explained(self) -> list[str]:
         narrowed = ", ".join(f"{name} {value}" for name, value in self.filters().items())
         what = f"Events with {narrowed}" if narrowed else "All events"
