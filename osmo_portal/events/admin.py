@@ -31,7 +31,6 @@ from osmo_portal.events.models import Event, kind_of
 
 LINES_SHOWN = 200
 NUMBER = re.compile("[0-9]{1,18}")
-HASH = re.compile("[0-9a-f]{64}")
 
 # Goes from one action to the next along the index: a DISTINCT would read a million entries to find forty.
 _ACTIONS = """
@@ -107,7 +106,7 @@ class EventSection(Section):
         ViaFilter,
     )
     search_fields = ("request_id",)
-    search_help_text = "A request id, an event's number, or an event's hash."
+    search_help_text = "A request id, or an event's number."
     suggest_field = "action"
     fields = ("when", "who", "via", "what", "about", "reason", "ip", "request", "operation", "token_link")
     readonly_fields = fields
@@ -132,8 +131,6 @@ class EventSection(Section):
         typed = search_term.strip()
         if not typed:
             return queryset, False
-        if HASH.fullmatch(typed):
-            return queryset.filter(hash=typed), False
         return queryset.filter(**{"pk" if NUMBER.fullmatch(typed) else "request_id": typed}), False
 
     def suggest(self, request: HttpRequest) -> JsonResponse:
