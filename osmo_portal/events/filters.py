@@ -82,9 +82,9 @@ class OperationFilter(TypedFilter):
 
 
 class FirstDayFilter(TypedFilter):
-    """What is no day matches nothing: an export of more than was asked for would be worse."""
+    """Days are those of UTC. What is no day matches nothing: an export of more than was asked for would be worse."""
 
-    title = "from (UTC)"
+    title = "from day"
     parameter_name = "from"
     control = "date"
 
@@ -96,7 +96,7 @@ class FirstDayFilter(TypedFilter):
 class LastDayFilter(TypedFilter):
     """The day itself is included."""
 
-    title = "to (UTC)"
+    title = "to day"
     parameter_name = "to"
     control = "date"
 
