@@ -4,11 +4,16 @@ from typing import Any
 
 import pytest
 from django.contrib.auth.models import Group
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
+from osmo_portal.events.actor import Actor
 from osmo_portal.events.models import Event
-from profiles.models import Kind, RoleAssignment, User
-from tests.cast import PASSWORD, PLAIN_ROLE, POOL_ROLE, Cast
+from profiles.admin import PersonSection
+from profiles.admin.users import held_before
+from profiles.models import Kind, Role, RoleAssignment, User
+from tests.cast import PASSWORD, PLAIN_ROLE, POOL_ROLE, Cast, in_days
 from tests.console import Answer, address, form_errors, last_event, text, visitor
 from tokens.models import AccessToken
 
@@ -199,6 +204,108 @@ def test_the_page_of_a_user_lists_the_tokens(cast: Cast) -> None:
     assert "?owner=ada" not in text(visitor("grace").get(address(cast.ada)))
 
 
+def test_the_page_of_a_user_says_which_roles_were_held_before(cast: Cast) -> None:
+    act(cast.ada, "assign-role", role=POOL_ROLE)
+    act(cast.ada, "remove-role", role=POOL_ROLE, reason="the first time")
+    act(cast.ada, "assign-role", role=POOL_ROLE)
+    act(cast.ada, "remove-role", role=POOL_ROLE, reason="the second time")
+    act(cast.ada, "assign-role", role=PLAIN_ROLE)
+    Role.objects.get(name=PLAIN_ROLE).mark_deleted(by=cast.by("grace"), reason="unused")
+
+    page = visitor("audrey").get(address(cast.ada))
+
+    assert "Held before" in text(page)
+    ended = [(one.assignment.role.name, one.by, one.reason) for one in held_before(cast.ada)]
+    assert ended == [
+        (PLAIN_ROLE, "grace", "The role was deleted: unused"),
+        (POOL_ROLE, "grace", "the second time"),
+        (POOL_ROLE, "grace", "the first time"),
+    ]
+    assert [one.role.name for one in page.context["panels"][0].context["assignments"]] == ["osmo-user"]
+
+
+def test_who_lost_no_role_has_no_list_of_lost_ones(cast: Cast) -> None:
+    assert "Held before" not in text(visitor("audrey").get(address(cast.mallory)))
+
+
+def test_a_role_that_the_shell_removed_says_so(cast: Cast) -> None:
+    cast.robot.remove_role(PLAIN_ROLE, by=Actor.bootstrap())
+
+    (ended,) = held_before(cast.robot)
+
+    assert ended.by.startswith("system:")
+    assert ended.reason == ""
+
+
+def test_many_lost_roles_are_cut_and_say_so(cast: Cast, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("profiles.admin.users.ENDED_SHOWN", 1)
+    for role in (PLAIN_ROLE, POOL_ROLE):
+        cast.robot.remove_role(role, by=cast.by("grace"))
+
+    page = text(visitor("audrey").get(address(cast.robot)))
+
+    assert "Older ones stand in the history." in page
+
+
+def test_the_page_of_a_person_shows_the_last_sign_in_and_the_accounts(cast: Cast) -> None:
+    cast.service_token("one")
+    cast.service_token("two", days=7)
+    client = visitor("audrey")
+    never, ada = text(client.get(address(cast.mallory))), client.get(address(cast.ada))
+    assert "Last sign-in" in never
+    assert "never" in never
+    assert "No service account." in never
+
+    (panel,) = [panel for panel in ada.context["panels"] if panel.title == "Accountable for"]
+    ((account, stakes, state),) = panel.context["accounts"]
+
+    assert (account, stakes[0], state) == (cast.robot, 2, "active")
+    assert stakes[1].date() == in_days(7)
+    assert address(cast.robot) in text(ada)
+    assert "Accountable for" not in text(client.get(address(cast.robot)))
+    visitor("ada")
+    assert "UTC" in str(PersonSection.last_sign_in(None, User.objects.get(username="ada")))  # type: ignore[arg-type]
+
+
+def test_more_accounts_than_fit_are_a_link_to_their_list(cast: Cast, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("profiles.admin.users.ACCOUNTS_SHOWN", 1)
+    User.create_service_account(by=cast.by("grace"), username="fleet", accountable=cast.ada)
+
+    page = text(visitor("audrey").get(address(cast.ada)))
+
+    assert "?accountable=ada" in page
+    assert "fleet" in page
+    assert address(cast.robot) not in page
+
+
+def test_the_page_of_a_user_costs_the_same_however_much_it_shows(cast: Cast) -> None:
+    client = visitor("audrey")
+
+    def cost() -> int:
+        with CaptureQueriesContext(connection) as queries:
+            client.get(address(cast.ada))
+        return len(queries)
+
+    by = cast.by("grace")
+    cast.ada.assign_role(PLAIN_ROLE, by=by)
+    cast.ada.remove_role(PLAIN_ROLE, by=by)
+    cast.user_token()
+    cast.service_token()
+    cost()
+    before = cost()
+    for number in range(5):
+        User.create_service_account(by=by, username=f"bot{number}", accountable=cast.ada, roles=[PLAIN_ROLE])
+        cast.service_token(owner=f"bot{number}", roles=[PLAIN_ROLE])
+        cast.user_token(name=f"t{number}")
+        cast.ada.assign_role(PLAIN_ROLE, by=by)
+        cast.ada.remove_role(PLAIN_ROLE, by=by)
+
+    # Session, user, roles, groups; the person with roles and groups; roles held, and before, with the events of both;
+    # accounts with their tokens; tokens with their roles; events and lines.
+    assert cost() == before
+    assert before <= 20
+
+
 def test_a_person_becomes_operator_and_auditor_by_group(cast: Cast) -> None:
     act(cast.ada, "groups", groups=["operators", "auditors"])
     assert User.objects.get(username="ada").group_names == {"operators", "auditors"}
@@ -256,6 +363,36 @@ def test_deactivating_says_what_stops_and_suspends_the_tokens(cast: Cast) -> Non
     act(cast.robot, "deactivate", reason="not needed")
     assert {token.state() for token in AccessToken.objects.all()} == {"suspended"}
     assert not User.objects.get(username="robot").is_active
+
+
+def test_deactivating_a_person_says_what_stops(cast: Cast) -> None:
+    cast.user_token()
+    for number in range(11):
+        User.create_service_account(by=cast.by("grace"), username=f"bot-{number:02}", accountable=cast.ada)
+
+    page = " ".join(text(visitor("grace").get(address(cast.ada, "deactivate"))).split())
+
+    assert "Every browser session of the person ends" in page
+    assert "1 live token is suspended." in page
+    assert "12 service accounts go into the leaver queue" in page
+    assert "bot-00, bot-01" in page
+    assert "bot-09 and 2 more." in page
+    assert "bot-10" not in page
+
+
+def test_deactivating_ends_the_sessions(cast: Cast) -> None:
+    client = visitor("olive")
+    assert client.get(reverse("admin:index")).status_code == 200
+
+    cast.olive.deactivate(by=cast.by("grace"), reason="left")
+
+    assert client.get(reverse("admin:index")).status_code == 302
+
+
+@pytest.mark.parametrize("slug", ["deactivate", "delete-record"])
+def test_ending_who_is_accountable_for_nothing_speaks_of_no_queue(cast: Cast, slug: str) -> None:
+    assert "leaver queue" not in text(visitor("grace").get(address(cast.mallory, slug)))
+    assert "1 service account goes into the leaver queue" in text(visitor("grace").get(address(cast.ada, slug)))
 
 
 def test_reactivating_resumes_no_token(cast: Cast) -> None:
@@ -343,12 +480,11 @@ def test_lists_leave_out_the_deleted_unless_asked(cast: Cast) -> None:
     assert listed("person", q="gr") == ["grace"]
 
 
-def test_accounts_whose_accountable_person_left_are_found(cast: Cast) -> None:
-    assert listed("serviceaccount", state="left-behind") == []
+def test_service_accounts_are_found_by_the_accountable_person(cast: Cast) -> None:
+    User.create_service_account(by=cast.by("grace"), username="fleet", accountable=cast.olive)
 
-    cast.ada.deactivate(by=cast.by("grace"), reason="left")
-
-    assert listed("serviceaccount", state="left-behind") == ["robot"]
+    assert listed("serviceaccount", accountable="ada") == ["robot"]
+    assert listed("serviceaccount", accountable="nobody") == []
 
 
 def test_a_person_is_not_found_among_service_accounts(cast: Cast) -> None:

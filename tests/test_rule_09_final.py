@@ -102,6 +102,7 @@ def _attempts(cast: Cast, token: AccessToken, settings: Any) -> list[Callable[[]
         lambda: robot.remove_role(POOL_ROLE, by=by),
         lambda: robot.assign_role(POOL_ROLE, by=by),
         lambda: robot.hand_over(to=cast.mallory, by=by),
+        lambda: cast.mallory.hand_over_accounts(to=cast.ada, by=by, reason="back"),
         lambda: AccessToken.objects.get(pk=token.pk).resume(by=by, reason="back"),
         lambda: AccessToken.objects.get(pk=token.pk).rotate(by=by),
         lambda: AccessToken.objects.get(pk=token.pk).rotate(by=by, expires=in_days(20)),

@@ -60,6 +60,7 @@ WAYS_IN: dict[str, Callable[[Stage], Any]] = {
     "user reactivated": lambda s: s.cast.olive.reactivate(by=s.grace, reason="on"),
     "user deleted": lambda s: s.cast.robot.mark_deleted(by=s.grace, reason="off"),
     "user handed over": lambda s: s.cast.robot.hand_over(to=s.cast.mallory, by=s.grace),
+    "accounts handed over": lambda s: s.cast.ada.hand_over_accounts(to=s.cast.mallory, by=s.grace, reason="left"),
     "user described": lambda s: s.cast.ada.describe(by=s.grace, display_name="Countess"),
     "password changed": lambda s: s.cast.ada.change_password(PASSWORD + "!", by=s.cast.by("ada")),
     "groups changed": lambda s: s.cast.ada.put_into_groups(["operators"], by=s.grace),

@@ -43,6 +43,7 @@ def test_users_are_an_administrators(cast: Cast, caller: Callable[[Cast], Actor]
         lambda: cast.ada.describe(by=by, display_name="Countess"),
         lambda: cast.ada.put_into_groups(["operators"], by=by),
         lambda: cast.robot.hand_over(to=cast.ada, by=by),
+        lambda: cast.ada.hand_over_accounts(to=cast.mallory, by=by, reason="left"),
         lambda: cast.mallory.change_password("correct horse", by=by),
     ):
         with pytest.raises(PermissionDenied, match="Only an administrator may"):
@@ -146,6 +147,7 @@ def test_the_accountable_person_is_an_active_person(cast: Cast, name: str) -> No
     for attempt in (
         lambda: User.create_service_account(by=cast.by("grace"), username="bot", accountable=somebody),
         lambda: cast.robot.hand_over(to=somebody, by=cast.by("grace")),
+        lambda: cast.ada.hand_over_accounts(to=somebody, by=cast.by("grace"), reason="left"),
     ):
         with pytest.raises(ValidationError, match="Choose an active person"):
             attempt()
@@ -175,6 +177,56 @@ def test_a_handover_is_told_and_changes_no_right(cast: Cast) -> None:
     robot = User.objects.get(username="robot")
     assert (robot.accountable, robot.held_role_names) == (cast.mallory, before)
     assert Event.objects.get(action="user.handed_over").changes == {"accountable": ["ada", "mallory"]}
+
+
+def test_all_accounts_of_a_person_are_handed_over_at_once(cast: Cast) -> None:
+    by = cast.by("grace")
+    User.create_service_account(by=by, username="fleet", accountable=cast.ada)
+    User.create_service_account(by=by, username="gone", accountable=cast.ada).mark_deleted(by=by, reason="over")
+    User.create_service_account(by=by, username="other", accountable=cast.olive)
+    cast.ada.mark_deleted(by=by, reason="left")
+
+    count = cast.ada.hand_over_accounts(to=cast.mallory, by=by, reason="Ada left")
+
+    accountable = dict(User.objects.exclude(accountable=None).values_list("username", "accountable__username"))
+    assert count == 2
+    assert accountable == {"robot": "mallory", "fleet": "mallory", "gone": "ada", "other": "olive"}
+    event = Event.objects.get(action="user.accounts_handed_over")
+    assert (event.object_id, event.reason, event.changes) == (
+        cast.ada.pk,
+        "Ada left",
+        {"accountable": ["ada", "mallory"]},
+    )
+    told = [(line.object_label, line.before, line.after) for line in event.lines.all()]
+    assert told == [("robot", "ada", "mallory"), ("fleet", "ada", "mallory")]
+
+
+def test_who_is_accountable_for_nothing_hands_nothing_over(cast: Cast) -> None:
+    for person, to in ((cast.mallory, cast.ada), (cast.ada, cast.ada)):
+        with pytest.raises(ValidationError, match="There is nothing to hand over"):
+            person.hand_over_accounts(to=to, by=cast.by("grace"), reason="left")
+
+
+def test_handing_all_over_needs_a_reason(cast: Cast) -> None:
+    with pytest.raises(ValidationError, match="Say why"):
+        cast.ada.hand_over_accounts(to=cast.mallory, by=cast.by("grace"), reason=" ")
+
+
+def test_a_deleted_account_is_not_handed_over(cast: Cast) -> None:
+    cast.robot.mark_deleted(by=cast.by("grace"), reason="over")
+
+    with pytest.raises(ValidationError, match="was deleted"):
+        cast.robot.hand_over(to=cast.mallory, by=cast.by("grace"))
+
+
+def test_names_too_long_for_a_line_stand_in_the_event_in_full(cast: Cast) -> None:
+    long = User.create_person(by=cast.by("grace"), username="p" * 254)
+
+    cast.ada.hand_over_accounts(to=long, by=cast.by("grace"), reason="left")
+
+    event = Event.objects.get(action="user.accounts_handed_over")
+    assert event.changes == {"accountable": ["ada", "p" * 254]}
+    assert event.lines.get().after == "p" * 64
 
 
 def test_a_person_is_not_handed_over(cast: Cast) -> None:

@@ -18,7 +18,7 @@ from django.utils.text import capfirst
 from osmo_portal.console import filters, paging
 from osmo_portal.console.change import Change
 from osmo_portal.console.listing import SECRETS, SectionList
-from osmo_portal.console.timeline import timeline
+from osmo_portal.console.timeline import page, timeline
 from osmo_portal.events.actor import Actor, Door
 
 SUGGESTIONS = 20
@@ -37,7 +37,7 @@ class Panel:
     context: dict[str, Any] = field(default_factory=dict)
 
 
-PanelMaker = Callable[[Any, Actor], Panel]
+PanelMaker = Callable[[Any, Actor], Panel | None]  # None where it has nothing to say about the record
 
 
 class Section(admin.ModelAdmin):
@@ -165,7 +165,7 @@ class Section(admin.ModelAdmin):
             "title": str(obj),
             "subtitle": None,
             "buttons": self._buttons(self.record_changes, by, obj),
-            "panels": [make(obj, by) for make in self.panels],
+            "panels": [panel for make in self.panels if (panel := make(obj, by))],
             "timeline": timeline(obj) if obj else [],
         }
         return super().render_change_form(request, context, add, change, form_url, obj)
@@ -189,12 +189,15 @@ class Section(admin.ModelAdmin):
             raise PermissionDenied
         if record is None:
             raise Http404
+        shown = page(record, request.GET.get("before", ""))
         context = {
             **self.admin_site.each_context(request),
             "title": f"History of {record}",
             "opts": self.opts,
             "original": record,
-            "timeline": timeline(record, limit=500),
+            "timeline": shown.entries,
+            "older": shown.older,
+            "is_first": "before" not in request.GET,
         }
         return TemplateResponse(request, self.object_history_template, context)
 

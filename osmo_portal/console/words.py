@@ -50,6 +50,11 @@ def badge(word: str) -> SafeString:
     return format_html('<span class="badge badge-{}">{}</span>', word.replace(" ", "-"), word)
 
 
+def grouped(number: int) -> str:
+    """With a comma before each three digits: 12,345."""
+    return f"{number:,}"
+
+
 def lines(texts: Iterable[str]) -> SafeString:
     """One below the other."""
     return format_html_join("", '<div class="line">{}</div>', ((text,) for text in texts))
@@ -64,7 +69,7 @@ def changes(event: Any) -> list[tuple[str, str]]:
     """What an event tells, as (field, "before → after") or (field, value). What stayed the same is left out."""
     makes = event.action.endswith((".issued", ".created"))
     return [
-        (name.replace("_", " "), _plain(value) if makes else _before_and_after(value))
+        (name.replace("_", " "), plain(value) if makes else _before_and_after(value))
         for name, value in event.changes.items()
         if value not in (None, "", []) and not (_is_pair(value) and value[0] == value[1])
     ]
@@ -75,15 +80,16 @@ def _is_pair(value: Any) -> bool:
 
 
 def _before_and_after(value: Any) -> str:
-    return f"{_plain(value[0])} → {_plain(value[1])}" if _is_pair(value) else _plain(value)
+    return f"{plain(value[0])} → {plain(value[1])}" if _is_pair(value) else plain(value)
 
 
-def _plain(value: Any) -> str:
+def plain(value: Any) -> str:
+    """A value of an event in words: an instant to the minute, yes and no, lists with commas."""
     if value in (None, "", []):
         return "nothing"
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, list):
-        return json.dumps(value) if any(isinstance(one, dict) for one in value) else ", ".join(map(_plain, value))
+        return json.dumps(value) if any(isinstance(one, dict) for one in value) else ", ".join(map(plain, value))
     moment = parse_datetime(value) if isinstance(value, str) and value[10:11] == "T" else None
     return f"{moment:%Y-%m-%d %H:%M} UTC" if moment else str(value)

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from django.db import connection
+from django.db.models import QuerySet
 from django.utils import timezone
 
 from osmo_portal.events.models import Event, EventLine
@@ -46,16 +47,13 @@ def faults(checkpoint: tuple[int, str] | None = None) -> Iterator[str]:
 
     A cut tail shows only against a `checkpoint`: the number and hash of an event that existed once.
     """
-    number, previous = 0, GENESIS
-    for event in Event.objects.order_by("pk").iterator(chunk_size=2_000):
-        if event.pk != number + 1:
-            yield f"Events {number + 1} to {event.pk - 1} are missing."
-        elif event.previous_hash != previous:
-            yield f"Event {event.pk} does not follow event {number}."
-        yield from _edits(event)
+    number = 0
+    for event, sentences in _walk(Event.objects.all(), 0, GENESIS):
+        yield from sentences
+        yield from _lines_fault(event)
         if checkpoint and checkpoint[0] == event.pk and checkpoint[1] != event.hash:
             yield f"Event {event.pk} is not the one of the checkpoint."
-        number, previous = event.pk, event.hash
+        number = event.pk
     without = EventLine.objects.filter(event__lines_digest="").order_by("event_id")
     for forged in without.values_list("event_id", flat=True).distinct():
         yield f"Event {forged} has lines that it was not written with."
@@ -63,8 +61,47 @@ def faults(checkpoint: tuple[int, str] | None = None) -> Iterator[str]:
         yield f"The tail is cut: the checkpoint knows {checkpoint[0]} events, the table holds {number}."
 
 
-def _edits(event: Event) -> Iterator[str]:
-    if event.hash != event.computed_hash():
-        yield f"Event {event.pk} was changed."
-    if event.lines_digest and event.lines_digest != EventLine.digest(list(event.lines.all())):
-        yield f"The lines of event {event.pk} were changed."
+def tail_faults(count: int) -> Iterator[str]:
+    """What is wrong with the last `count` events and with how they hang together, without the lines of batches."""
+    anchor = Event.objects.order_by("-pk")[count : count + 1].values_list("pk", "hash").first()
+    number, previous = anchor or (0, GENESIS)
+    for _, sentences in _walk(Event.objects.filter(pk__gt=number), number, previous):
+        yield from sentences
+
+
+def faults_of(event: Event) -> list[str]:
+    """What is wrong with this event, its lines, and its hold on the events before and after it."""
+    found = [*_own_fault(event), *_lines_fault(event)]
+    if not event.lines_digest and event.lines.exists():
+        found.append(f"Event {event.pk} has lines that it was not written with.")
+    near = Event.objects.filter(pk__in=[event.pk - 1, event.pk + 1]).in_bulk()
+    before, after = near.get(event.pk - 1), near.get(event.pk + 1)
+    if event.pk > 1 and before is None:
+        found.append(f"Event {event.pk - 1} is missing.")
+    elif event.previous_hash != (before.hash if before else GENESIS):
+        found.append(f"Event {event.pk} does not follow event {event.pk - 1}.")
+    if after and after.previous_hash != event.hash:
+        found.append(f"Event {after.pk} does not follow event {event.pk}.")
+    return found
+
+
+def _walk(events: QuerySet[Event], number: int, previous: str) -> Iterator[tuple[Event, list[str]]]:
+    """Each event, and what is wrong with it or with its hold on the one before; `number` and `previous` hash begin."""
+    for event in events.order_by("pk").iterator(chunk_size=2_000):
+        sentences = _own_fault(event)
+        if event.pk != number + 1:
+            sentences.insert(0, f"Events {number + 1} to {event.pk - 1} are missing.")
+        elif event.previous_hash != previous:
+            sentences.insert(0, f"Event {event.pk} does not follow event {number}.")
+        yield event, sentences
+        number, previous = event.pk, event.hash
+
+
+def _own_fault(event: Event) -> list[str]:
+    return [] if event.hash == event.computed_hash() else [f"Event {event.pk} was changed."]
+
+
+def _lines_fault(event: Event) -> list[str]:
+    if not event.lines_digest or event.lines_digest == EventLine.digest(list(event.lines.all())):
+        return []
+    return [f"The lines of event {event.pk} were changed."]

@@ -1,12 +1,15 @@
 import hashlib
 import json
-from datetime import datetime
+from datetime import UTC, date, datetime, time, timedelta
 from ipaddress import ip_address
 from typing import Any, Self
 
 from django.db import models
 
 from osmo_portal.events.actor import Actor, Door
+
+SPARE = timedelta(hours=1)
+BEYOND = 2**63 - 1  # no event has this number
 
 
 def kind_of(record: type[models.Model] | models.Model) -> str:
@@ -15,12 +18,43 @@ def kind_of(record: type[models.Model] | models.Model) -> str:
     return model._meta.model_name or "" if model else ""
 
 
+class Operation(models.Func):
+    """The operation to which the event of a batch belongs. Without parameters, so that an index of it is found."""
+
+    output_field = models.TextField()
+    template = "(%(expressions)s ->> 'operation')"
+
+    def as_sqlite(self, compiler: Any, connection: Any, **context: Any) -> Any:
+        return self.as_sql(compiler, connection, template="JSON_EXTRACT(%(expressions)s, '$.operation')", **context)
+
+
 class EventQuerySet(models.QuerySet["Event"]):
     def told(self, action: str) -> Self:
         return self.filter(action=action)
 
     def since(self, instant: datetime) -> Self:
         return self.filter(at__gte=instant)
+
+    def of_operation(self, operation: str) -> Self:
+        """The events of one change to many records that was made in batches."""
+        return self.alias(operation=Operation("changes")).filter(operation=operation)
+
+    def between(self, first: date | None, last: date | None) -> Self:
+        """Of the days (UTC) from `first` to `last`, both included.
+
+        Numbers grow with time, so the days become bounds of the number, by which lists sort; the spare hour is for
+        clocks that were put back.
+        """
+        found = self
+        if first:
+            start = datetime.combine(first, time.min, UTC)
+            earlier = Event.objects.filter(at__lt=start - SPARE).order_by("-at")
+            found = found.filter(at__gte=start, pk__gt=earlier.values_list("pk", flat=True).first() or 0)
+        if last:
+            end = datetime.combine(last, time.min, UTC) + timedelta(days=1)
+            later = Event.objects.filter(at__gte=end + SPARE).order_by("at")
+            found = found.filter(at__lt=end, pk__lt=later.values_list("pk", flat=True).first() or BEYOND)
+        return found
 
 
 class Event(models.Model):
@@ -56,6 +90,14 @@ class Event(models.Model):
             models.Index(fields=["object_type", "object_id", "-id"], name="event_object"),
             models.Index(fields=["action", "-id"], name="event_action"),
             models.Index(fields=["actor_id", "-id"], name="event_actor"),
+            # What the console filters by; each ends with the number, by which it sorts and pages.
+            models.Index(fields=["actor", "-id"], name="event_who"),
+            models.Index(fields=["via", "-id"], name="event_via"),
+            models.Index(fields=["object_type", "-id"], name="event_kind"),
+            models.Index(fields=["object_label", "-id"], name="event_label"),
+            models.Index(fields=["request_id", "-id"], name="event_request"),
+            models.Index(fields=["at"], name="event_at"),
+            models.Index(Operation("changes"), models.F("id").desc(), name="event_operation"),
         ]
 
     def __str__(self) -> str:

@@ -9,9 +9,12 @@ from django.shortcuts import get_object_or_404, redirect
 from django.urls import URLPattern, URLResolver, path
 
 from osmo_portal.console import words
-from osmo_portal.console.change import Change
+from osmo_portal.console.change import Change, ReasonForm
 from osmo_portal.events.actor import AUDITORS, OPERATORS
+from profiles.admin.fields import PersonField
+from profiles.admin.leavers import NO_RIGHT_CHANGES, came_from_queue, queue_address
 from profiles.admin.users import (
+    NAMED,
     AssignRole,
     Deactivate,
     Delete,
@@ -19,6 +22,7 @@ from profiles.admin.users import (
     RemoveRole,
     UserChange,
     UserSection,
+    left_behind,
 )
 from profiles.models import Kind, Person, User
 from profiles.names import MAX_LENGTH
@@ -97,14 +101,55 @@ class SetPassword(UserChange):
         return f"{self.record} has a new password."
 
 
+class HandOverAccountsForm(ReasonForm):
+    to = PersonField(label="Accountable from now on", help_text="A user id.")
+    field_order = ["to"]
+
+
+class HandOverAccounts(Change):
+    """Of people who left, too, and of deleted ones: their accounts are why this is needed."""
+
+    slug, label, heading = "hand-over-accounts", "Hand over accounts", "Make somebody else accountable for what {} was"
+    submit = "Hand over"
+    form_class = HandOverAccountsForm
+
+    @classmethod
+    def fits(cls, record: User) -> bool:
+        return bool(User.objects.service_accounts().filter(accountable=record).exists())
+
+    def explained(self) -> list[str]:
+        mine = User.objects.service_accounts().filter(accountable=self.record)
+        count = mine.count()
+        named = ", ".join(mine.order_by("username").values_list("username", flat=True)[:NAMED])
+        more = f" and {count - NAMED} more" if count > NAMED else ""
+        return [f"This is about {count} service account{'s' if count > 1 else ''}: {named}{more}.", NO_RIGHT_CHANGES]
+
+    def perform(self, to: User, reason: str) -> str:
+        count = self.record.hand_over_accounts(to=to, by=self.by, reason=reason)
+        return f"{to} is accountable for {count} service account{'s' if count > 1 else ''} of {self.record} now."
+
+    def get_success_url(self) -> str:
+        return queue_address() if came_from_queue(self.request) else super().get_success_url()
+
+
 @admin.register(Person)
 class PersonSection(UserSection):
     kind = Kind.PERSON
-    list_display = ("username", "display_name", "role_names", "group_list", "state")
-    fields = ("display_name", "email", "state", "group_list", "created", "created_by")
+    list_display = ("username", "display_name", "role_names", "group_list", "last_sign_in", "state")
+    fields = ("display_name", "email", "state", "group_list", "last_sign_in", "created", "created_by")
     readonly_fields = fields
     list_changes = (AddPerson,)
-    record_changes = (Describe, AssignRole, ChooseGroups, SetPassword, Deactivate, Reactivate, Delete, RemoveRole)
+    record_changes = (
+        Describe,
+        AssignRole,
+        ChooseGroups,
+        SetPassword,
+        HandOverAccounts,
+        Deactivate,
+        Reactivate,
+        Delete,
+        RemoveRole,
+    )
 
     def get_queryset(self, request: HttpRequest) -> QuerySet:
         return super().get_queryset(request).prefetch_related("groups")
@@ -119,6 +164,10 @@ class PersonSection(UserSection):
         kind = "serviceaccount" if user.is_service_account else "person"
         return redirect(f"admin:profiles_{kind}_change", user.pk)
 
+    @admin.display(description="last sign-in")
+    def last_sign_in(self, person: User) -> str:
+        return words.stamp_and_distance(person.last_signed_in_at) if person.last_signed_in_at else "never"
+
     @admin.display(description="operator or auditor")
     def group_list(self, person: User) -> str:
         return ", ".join(sorted(group.name for group in person.groups.all())) or words.NOTHING
@@ -127,7 +176,10 @@ class PersonSection(UserSection):
 def _what_stops(user: User) -> str:
     if user.is_service_account:
         return "Its tokens stop working."
-    return "The person is signed out, cannot sign in again, and the person's roles stop counting."
+    return (
+        "Every browser session of the person ends, nobody can sign in as the person again, and the person's roles stop "
+        "counting."
+    )
 
 
-UserSection.consequences.append(_what_stops)
+UserSection.consequences += [_what_stops, left_behind]

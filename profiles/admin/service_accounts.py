@@ -2,13 +2,15 @@ from typing import Any
 
 from django import forms
 from django.contrib import admin
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
 from django.utils.html import format_html
 
 from osmo_portal.console import words
 from osmo_portal.console.change import Change
+from osmo_portal.console.filters import TypedFilter
 from profiles.admin.fields import PersonField
+from profiles.admin.leavers import LEFT_BEHIND, NO_RIGHT_CHANGES, came_from_queue, leavers_page, queue_address
 from profiles.admin.users import (
     AssignRole,
     Deactivate,
@@ -82,36 +84,54 @@ class Describe(UserChange):
 
 class HandOverForm(forms.Form):
     to = PersonField(label="Accountable from now on", help_text="A user id.")
+    reason = forms.CharField(required=False, max_length=MAX_TEXT, help_text="Kept with the record for good.")
 
 
 class HandOver(UserChange):
     slug, label, heading = "hand-over", "Hand over", "Make somebody else accountable for {}"
     form_class = HandOverForm
-    explanation = ("No right changes: the account keeps its roles and its tokens.",)
+    explanation = (NO_RIGHT_CHANGES,)
 
-    def perform(self, to: User) -> str:
-        self.record.hand_over(to=to, by=self.by)
+    def perform(self, to: User, reason: str) -> str:
+        self.record.hand_over(to=to, by=self.by, reason=reason)
         return f"{to} is accountable for {self.record} now."
+
+    def get_success_url(self) -> str:
+        return queue_address() if came_from_queue(self.request) else super().get_success_url()
+
+
+class AccountableFilter(TypedFilter):
+    title = "accountable person"
+    parameter_name = "accountable"
+    suggest = "admin:profiles_person_suggest"
+
+    def narrow(self, queryset: Any, typed: str) -> Any:
+        return queryset.filter(accountable__username=typed)
 
 
 class ServiceAccountFilter(StandingFilter):
     def lookups(self, request: HttpRequest, model_admin: admin.ModelAdmin) -> list[tuple[str, str]]:
-        return [*super().lookups(request, model_admin), ("left-behind", "accountable person left")]
+        return [*super().lookups(request, model_admin), (LEFT_BEHIND, "accountable person left")]
 
     def queryset(self, request: HttpRequest, queryset: Any) -> Any:
         queryset = super().queryset(request, queryset)
-        return queryset.left_behind() if self.value() == "left-behind" else queryset
+        return queryset.left_behind() if self.value() == LEFT_BEHIND else queryset
 
 
 @admin.register(ServiceAccount)
 class ServiceAccountSection(UserSection):
     kind = Kind.SERVICE
     list_display = ("username", "purpose", "role_names", "accountable_person", "state")
-    list_filter = (ServiceAccountFilter,)
+    list_filter = (ServiceAccountFilter, AccountableFilter)
     fields = ("purpose", "accountable_person", "display_name", "email", "state", "created", "created_by")
     readonly_fields = fields
     list_changes = (AddServiceAccount,)
     record_changes = (Describe, AssignRole, HandOver, Deactivate, Reactivate, Delete, RemoveRole)
+
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        if request.GET.get("state") == LEFT_BEHIND:
+            return leavers_page(self, request)
+        return super().changelist_view(request, extra_context)
 
     @admin.display(description="accountable person")
     def accountable_person(self, account: User) -> str:

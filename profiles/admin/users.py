@@ -1,7 +1,9 @@
 """What the pages of people and of service accounts have in common."""
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, ClassVar
 
 from django import forms
 from django.contrib import admin
@@ -12,10 +14,16 @@ from django.urls import reverse
 from osmo_portal.console import words
 from osmo_portal.console.change import Change, ReasonForm
 from osmo_portal.console.filters import ListFilter
-from osmo_portal.console.section import Panel, Section
+from osmo_portal.console.section import Panel, PanelMaker, Section
 from osmo_portal.events.actor import Actor
+from osmo_portal.events.models import Event, kind_of
 from profiles.models import Role, RoleAssignment, User
 from profiles.rules import DEFAULT_ROLE
+
+ENDED_SHOWN = 50
+ACCOUNTS_SHOWN = 50
+NAMED = 10
+Stakes = dict[int, tuple[int, datetime]]
 
 
 class StandingFilter(ListFilter):
@@ -34,10 +42,23 @@ class StandingFilter(ListFilter):
         return queryset.filter(deleted_at=None)
 
 
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """A role that the user held once, and what the trail says about its end."""
+
+    assignment: RoleAssignment
+    at: datetime | None
+    by: str
+    reason: str
+
+
 def roles_panel(user: User, by: Actor) -> Panel:
     held = RoleAssignment.objects.effective().filter(user=user).select_related("role", "assigned_by")
+    before = held_before(user)
     context = {
         "assignments": held,
+        "held_before": before[:ENDED_SHOWN],
+        "more": len(before) > ENDED_SHOWN,
         "may_remove": by.is_administrator and user.deleted_at is None,
         "record": user,
         "remove_route": f"admin:profiles_{user._meta.model_name}_remove-role",
@@ -45,14 +66,54 @@ def roles_panel(user: User, by: Actor) -> Panel:
     return Panel("Roles", "portal/panels/roles.html", context)
 
 
-class UserSection(Section):
-    """`panels` and `consequences` are where other apps add what they know of a user."""
+def held_before(user: User) -> list[Ended]:
+    """The roles that were removed from the user or deleted, the newest assignment first."""
+    ended = RoleAssignment.objects.filter(user=user).exclude(removed_at=None, role__deleted_at=None)
+    known = list(ended.select_related("role", "assigned_by", "removed_by").order_by("-pk")[: ENDED_SHOWN + 1])
+    if not known:
+        return []
+    removals = Event.objects.filter(object_type=kind_of(user), object_id=user.pk, action="role.removed")
+    deleted = [one.role_id for one in known if one.removed_at is None]
+    deletions = Event.objects.filter(object_type=kind_of(Role), object_id__in=deleted, action="role.deleted")
+    removed = list(removals[: 4 * ENDED_SHOWN])[::-1]
+    gone = {event.object_id: event for event in deletions}
+    return [_ended(one, removed, gone.get(one.role_id)) for one in known]
 
-    panels = [roles_panel]
+
+def _ended(one: RoleAssignment, removed: list[Event], deletion: Event | None) -> Ended:
+    if one.removed_at is None:
+        why = f"The role was deleted: {deletion.reason}" if deletion else "The role was deleted."
+        return Ended(one, one.role.deleted_at, deletion.actor if deletion else "", why)
+    name, end = one.role.name, one.removed_at
+    # An event is written at the end of its transaction, so it is the first after the removal.
+    event = next((e for e in removed if e.at >= end and e.changes.get("role") == name), None)
+    return Ended(one, end, str(one.removed_by or (event.actor if event else "")), event.reason if event else "")
+
+
+def accounts_panel(person: User, by: Actor) -> Panel | None:
+    if person.is_service_account:
+        return None
+    mine = User.objects.service_accounts().filter(accountable=person).order_by("username")[: ACCOUNTS_SHOWN + 1]
+    shown = mine[:ACCOUNTS_SHOWN]
+    stakes = UserSection.stakes([account.pk for account in shown])
+    context = {
+        "accounts": [(account, stakes.get(account.pk), state_of(account)) for account in shown],
+        "more": len(mine) > ACCOUNTS_SHOWN,
+        "person": person,
+    }
+    return Panel("Accountable for", "portal/panels/accounts.html", context)
+
+
+class UserSection(Section):
+    """`panels`, `consequences` and `stakes` are where other apps add what they know of a user."""
+
+    panels: Sequence[PanelMaker] = [roles_panel, accounts_panel]
     consequences: list[Callable[[User], str]] = []
+    # Of users, by number: how many live tokens each has, and when the first of them expires.
+    stakes: ClassVar[Callable[[list[int]], Stakes]] = staticmethod(lambda users: {})
     kind: str
 
-    list_filter = (StandingFilter,)
+    list_filter: ClassVar[Any] = (StandingFilter,)
     search_fields = ("username__startswith",)
     search_help_text = "The beginning of the user id. Small and capital letters differ."
     suggest_field = "username"
@@ -87,6 +148,20 @@ def state_of(user: User) -> str:
     if user.deleted_at:
         return "deleted"
     return "active" if user.is_active else "inactive"
+
+
+def left_behind(person: User) -> str:
+    """What ending the person means for the service accounts that he or she is accountable for."""
+    mine = User.objects.service_accounts().filter(accountable=person)
+    count = mine.count()
+    if not count:
+        return ""
+    named = ", ".join(mine.order_by("username").values_list("username", flat=True)[:NAMED])
+    more = f" and {count - NAMED} more" if count > NAMED else ""
+    goes = "1 service account goes" if count == 1 else f"{count} service accounts go"
+    return (
+        f"{goes} into the leaver queue until somebody else is accountable: {named}{more}. Their tokens go on working."
+    )
 
 
 # Changes.
@@ -152,7 +227,8 @@ class Deactivate(UserChange):
         return super().fits(record) and record.is_active
 
     def explained(self) -> list[str]:
-        return ["This acts at once:", *(tell(self.record) for tell in UserSection.consequences)]
+        told = (tell(self.record) for tell in UserSection.consequences)
+        return ["This acts at once:", *filter(None, told)]
 
     def perform(self, reason: str) -> str:
         self.record.deactivate(by=self.by, reason=reason)
@@ -180,6 +256,9 @@ class Delete(UserChange):
         "All tokens are revoked for good. The record stays, and its history with it, but nobody can bring it back.",
         "The user id is free again; a new record of that name is somebody else.",
     )
+
+    def explained(self) -> list[str]:
+        return [*self.explanation, *filter(None, [left_behind(self.record)])]
 
     def perform(self, reason: str) -> str:
         self.record.mark_deleted(by=self.by, reason=reason)

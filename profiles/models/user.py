@@ -13,7 +13,7 @@ from django.utils import timezone
 from django.utils.functional import cached_property
 
 from osmo_portal.events.actor import ADMINISTRATOR_ROLE, AUDITORS, OPERATORS, Actor
-from osmo_portal.events.models import EventLine
+from osmo_portal.events.models import Event, EventLine
 from osmo_portal.events.trail import AuditedModel, AuditedQuerySet, audited, record
 from profiles import names
 from profiles.models.role import Role
@@ -86,6 +86,15 @@ class UserQuerySet(AuditedQuerySet["User"]):
                 label = f"{len(lines)} service account{'s' if len(lines) > 1 else ''}"
                 record("users.handed_over", by, User(), label=label, reason=reason, lines=lines, operation=operation)
             return former | _handed_over_before(operation, [a.pk for a in accounts if a.pk not in former])
+
+    def leavers(self) -> Self:
+        """People who are gone and still accountable for service accounts, who left first first. `left` is the number of
+        the event that says so; of imported ones there is none."""
+        mine = self.model._default_manager.service_accounts().filter(accountable=models.OuterRef("pk"))
+        said = Event.objects.filter(object_type="user", object_id=models.OuterRef("pk"), action="user.deactivated")
+        gone = self.filter(Q(is_active=False) | Q(deleted_at__isnull=False), kind=Kind.PERSON)
+        left = models.Subquery(said.order_by("-pk").values("pk")[:1])
+        return gone.filter(models.Exists(mine)).annotate(left=left).order_by(F("left").asc(nulls_first=True), "pk")
 
 
 class UserManager(BaseUserManager.from_queryset(UserQuerySet)):  # type: ignore[misc]
@@ -287,15 +296,36 @@ class User(AuditedModel, AbstractBaseUser, PermissionsMixin):
             record("user.deleted", by, self, reason=require_reason(reason))
             user_deleted.send(User, user=self, by=by, reason=reason)
 
-    def hand_over(self, *, to: "User", by: Actor) -> None:
+    def hand_over(self, *, to: "User", by: Actor, reason: str = "") -> None:
         """Makes another person accountable for this service account. It changes no right."""
         require_administrator(by, "choose who is accountable")
         if not self.is_service_account:
             raise ValidationError({"accountable": "Only a service account has an accountable person."})
+        reason = names.clean_text(reason, field="reason")
         with audited():
-            before, self.accountable = self.accountable, _accountable_person(to)
+            person = _lock_accountable(to)
+            before, self.accountable = self._lock().accountable, person
             self.save(update_fields=["accountable"])
-            record("user.handed_over", by, self, accountable=[_label(before), _label(to)])
+            record("user.handed_over", by, self, reason=reason, accountable=[_label(before), _label(person)])
+
+    def hand_over_accounts(self, *, to: "User", by: Actor, reason: str) -> int:
+        """Makes another person accountable for every service account of this one, who may have left. It changes no
+        right. Returns how many."""
+        require_administrator(by, "choose who is accountable")
+        reason = require_reason(reason)
+        with audited():
+            person = _lock_accountable(to)
+            mine = User.objects.service_accounts().filter(accountable=self)
+            accounts = list(mine.select_for_update(no_key=True).order_by("pk"))
+            if person == self or not accounts:
+                raise ValidationError(
+                    {"to": f"There is nothing to hand over from {self} to {person}."}, code="conflict"
+                )
+            User.objects.filter(pk__in=[account.pk for account in accounts]).update(accountable=person)
+            lines = [_handed_over(account, self, person) for account in accounts]
+            who = [_label(self), _label(person)]
+            record("user.accounts_handed_over", by, self, reason=reason, lines=lines, accountable=who)
+        return len(accounts)
 
     def describe(self, *, by: Actor, **texts: str) -> None:
         """Changes display_name, email or purpose."""
@@ -379,6 +409,17 @@ def _handed_over_before(operation: str, accounts: list[int]) -> dict[int, str | 
         object_id__in=accounts, event__action="users.handed_over", event__changes__operation=operation
     )
     return dict(lines.values_list("object_id", "before"))
+
+
+def _lock_accountable(user: User | None) -> User:
+    """The person as stored, who stays active until the transaction ends."""
+    stored = User.objects.select_for_update(no_key=True).filter(pk=user.pk if user else None).first()
+    return _accountable_person(stored)
+
+
+def _handed_over(account: User, before: User, after: User) -> EventLine:
+    names_kept = {"before": before.username[:64], "after": after.username[:64]}  # in full they stand in the event
+    return EventLine(object_id=account.pk, object_label=account.username, **names_kept)
 
 
 def _known_groups(groups: Iterable[str]) -> set[str]:

@@ -15,8 +15,6 @@ from tests.cast import PASSWORD, Cast
 from tokens.admin import bulk
 from tokens.models import AccessToken, BulkOperation, access_token
 
-__all__ = ["sign_in", "stage"]  # fixtures
-
 MANY = 3_000
 LIST = reverse("admin:tokens_accesstoken_changelist")
 

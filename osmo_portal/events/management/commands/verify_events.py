@@ -4,7 +4,8 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from osmo_portal.events import chain
+from osmo_portal.events import chain, verification
+from osmo_portal.events.actor import Actor
 
 
 def _checkpoint(text: str) -> tuple[int, str]:
@@ -27,13 +28,20 @@ class Command(BaseCommand):
             metavar="N:HASH",
             help="From an earlier run; shows a tail that was cut off.",
         )
+        parser.add_argument(
+            "--record",
+            action="store_true",
+            help="Keep the outcome as an event, which the console's list of events shows.",
+        )
 
-    def handle(self, *args: Any, checkpoint: tuple[int, str] | None, **options: Any) -> None:
+    def handle(self, *args: Any, checkpoint: tuple[int, str] | None, record: bool, **options: Any) -> None:
         number, last_hash = chain.head()
         faults = 0
         for fault in chain.faults(checkpoint):
             faults += 1
             self.stderr.write(fault)
+        if record:
+            verification.keep_whole(number, faults, by=Actor.shell())
         if faults:
             found = "one fault" if faults == 1 else f"{faults} faults"
             raise CommandError(f"The audit trail has {found}. Compare it with a backup; change nothing in it.")
