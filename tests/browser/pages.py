@@ -53,6 +53,11 @@ def routes_to_pages() -> list[str]:
     return [route for route in routes() if not any(re.match(pattern, route) for pattern in NO_PAGES)]
 
 
+def console_pages() -> list[str]:
+    """And the first of a person's own pages, which those who have the console see as well."""
+    return [route for route in routes_to_pages() if not route.startswith("me/") or route == "me/"]
+
+
 def pages_of(name: str, among: Iterable[str] = ()) -> dict[str, list[str]]:
     """The addresses at which `name` gets a page, by the route that leads there. One address a route, but the pages of
     records in all their states."""
