@@ -15,6 +15,7 @@ from profiles.models import Role, User
 from profiles.rules import USER_ROLE
 from tests.cast import PLAIN_ROLE, POOL_ROLE, Cast, in_days
 from tests.console import Answer, form_errors, last_event, text, visitor
+from tests.test_admin_xss import DANGEROUS, HOSTILE, plant
 from tokens.exchange import exchange
 from tokens.me import pages
 from tokens.models import AccessToken, LastUse, Secret
@@ -216,6 +217,21 @@ def test_a_tokens_page_tells_its_facts_and_history(cast: Cast) -> None:
     for fact in ("&lt;b&gt;mine&lt;/b&gt;", USER_ROLE, "works until", "never", "token rotated", "by grace"):
         assert fact in shown
     assert not SECRET.search(shown)
+
+
+@pytest.mark.parametrize("payload", HOSTILE)
+def test_a_hostile_text_is_shown_as_text(cast: Cast, payload: str) -> None:
+    client = visitor("ada")
+    plant(cast, payload)
+    token = AccessToken.objects.filter(owner=cast.robot)[0]
+    seen = 0
+
+    for path in (MINE, f"/me/accounts/{cast.robot.pk}/", page_of(token), page_of(token, "revoke")):
+        shown = text(client.get(path))
+        seen += "alert(1)" in shown or "!--" in shown or "|add:7" in shown
+        assert not [dangerous for dangerous in DANGEROUS if dangerous in shown], path
+        assert "14{%" not in shown
+    assert seen == 4
 
 
 # Queries.
