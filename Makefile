@@ -23,7 +23,7 @@ SUMMARY = var/tests.txt
 PYTEST = $(PY) -m pytest $(if $(COVERAGE),--cov --cov-report=)
 measured = $(if $(COVERAGE),COVERAGE_FILE=.coverage.$(1)) TEST_SUMMARY=$(SUMMARY)
 
-.PHONY: help run test check format demo lock $(VENV)
+.PHONY: help run test check format demo weights screenshots lock $(VENV)
 .DEFAULT_GOAL := help
 
 help:
@@ -33,6 +33,8 @@ help:
 	@echo 'make check    linters, types, layers, migrations, deployment checks'
 	@echo 'make format   format the code and the templates'
 	@echo 'make demo     play the session of the documentation against a portal of its own'
+	@echo 'make weights  print what each page of the console weighs, and its requests'
+	@echo 'make screenshots  take the pictures of docs/images anew'
 	@echo 'make lock     write requirements.txt and requirements-dev.txt anew (UPGRADE=1 for newer versions)'
 	@echo
 	@echo 'PYTHON=python3.12 VENV=.venv312 chooses another Python.'
@@ -88,6 +90,12 @@ format: $(DEV)
 
 demo: $(CLI)
 	@$(PY) -m tests.demo
+
+weights: $(CLI) $(DEV)
+	@$(PY) -m tests.browser.weights
+
+screenshots: $(CLI) $(DEV)
+	@$(PY) -m tests.browser.screenshots
 
 lock: $(DEV)
 	$(UV) $(if $(UPGRADE),--upgrade) requirements.in -o requirements.txt

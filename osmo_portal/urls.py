@@ -8,9 +8,10 @@ from osmo_portal import views
 urlpatterns = [
     path("health", views.health),
     path("", include("tokens.api.urls")),
+    path("me/", include("tokens.me.urls")),
     path("", include("profiles.api.urls")),
     path("admin/", admin.site.urls),
-    path("", views.home),
+    path("", views.home, name="home"),
 ]
 
 handler400 = "osmo_portal.views.bad_request"

@@ -10,10 +10,13 @@ from django.views.decorators.http import require_safe
 
 from osmo_portal.middleware import error_answer
 
+PAGES = ("/admin/", "/me/")  # for people; below all other addresses are programs
+
 
 @require_safe
 def home(request: HttpRequest) -> HttpResponse:
-    return HttpResponseRedirect(reverse("admin:index"))
+    person = request.user.is_authenticated and not request.user.is_staff
+    return HttpResponseRedirect(reverse("my_tokens" if person else "admin:index"))
 
 
 @csrf_exempt
@@ -44,7 +47,7 @@ def server_error(request: HttpRequest) -> HttpResponse:
 
 
 def _error(request: HttpRequest, status: int, message: str) -> HttpResponse:
-    if request.path_info.startswith("/admin/"):
+    if request.path_info.startswith(PAGES):
         context: dict[str, Any] = {"status": status, "message": message}
         return render(request, "portal/error.html", context, status=status)
     return error_answer(request, status, message)

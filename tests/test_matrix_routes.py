@@ -51,13 +51,15 @@ def plausible(pattern: str) -> str:
 
 
 GUARDED = sorted({route for route in routes() if route not in PUBLIC})
-API = [route for route in GUARDED if not route.startswith("/admin/")]
+API = [route for route in GUARDED if not route.startswith(("/admin/", "/me/"))]
+PERSONS = [route for route in GUARDED if route.startswith("/me/")]
 ADMIN = [route for route in GUARDED if route.startswith("/admin/")]
 
 
 def test_the_walk_finds_the_routes():
     assert {"/api/profile/settings", "/api/auth/access_token/user/my-token", "/api/v1/tokens/1/rotate"} <= set(API)
     assert {"/admin/", "/admin/tokens/accesstoken/"} <= set(ADMIN)
+    assert {"/me/", "/me/tokens/new/", "/me/tokens/1/rotate/"} <= set(PERSONS)
     assert len(API) > 20
     assert len(ADMIN) > 20
 
@@ -120,18 +122,33 @@ def test_no_api_route_opens_for_a_stranger(cast: Cast, credential):
     assert Event.objects.count() == before
 
 
-def test_no_page_of_the_console_opens_for_a_jwt_and_none_makes_a_session(cast: Cast):
+def test_no_page_opens_for_a_jwt_and_none_makes_a_session(cast: Cast):
     text, _ = exchange.exchange(cast.administrator_token().plaintext)
     assert jwt.verify(text)
     before = Event.objects.count()
 
-    for route in ADMIN:
+    for route in ADMIN + PERSONS:
         for method in ("GET", "POST"):
             for headers in ({"x-osmo-auth": text}, {"authorization": f"Bearer {text}"}):
                 client = Client()
                 answer = client.generic(method, route, headers=headers)
                 assert answer.status_code in {302, 403, 404, 405}, (method, route)
                 assert "sessionid" not in client.cookies
+    assert Event.objects.count() == before
+
+
+@pytest.mark.parametrize("who", ["nobody", "robot"])
+def test_no_page_of_persons_opens_for_whoever_is_none(cast: Cast, who):
+    client = Client()
+    if who == "robot":
+        client.force_login(cast.robot)
+    before = Event.objects.count()
+
+    for route in PERSONS:
+        for method in METHODS:
+            answer = client.generic(method, route)
+            assert answer.status_code == 302, (method, route)
+            assert answer["location"].startswith("/admin/login/?next=/me/")
     assert Event.objects.count() == before
 
 

@@ -1,19 +1,30 @@
 """A change as a page: it says what will happen, asks for what is needed, and calls one way in."""
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar, Protocol
 
 from django import forms
 from django.contrib import messages
 from django.core.exceptions import PermissionDenied, ValidationError
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase, HttpResponseRedirect
-from django.utils.text import capfirst
 from django.views.generic import FormView
 
 from osmo_portal.events.actor import Actor, Door
 
-if TYPE_CHECKING:
-    from osmo_portal.console.section import Section
+
+class Place(Protocol):
+    """Where a change is at home: a section of the console, or the pages of a person."""
+
+    door: Door
+    admin_site: Any
+    opts: Any
+    heading: str
+
+    def get_object(self, request: HttpRequest, object_id: str) -> Any:
+        """The record of that number, if whoever asks may know of it; else None."""
+
+    def address(self, slug: str, *args: Any) -> str:
+        """Of the page `changelist`, of `change` (one record), or of a change by its slug."""
 
 
 class ReasonForm(forms.Form):
@@ -29,7 +40,7 @@ class Change(FormView):
     What the way in refuses becomes an error of the form, so nothing is ever said to be done that was not.
     """
 
-    section: "Section" = None  # type: ignore[assignment]  # set by as_view
+    section: Place = None  # type: ignore[assignment]  # set by as_view
     slug: ClassVar[str]
     label: ClassVar[str]
     heading: ClassVar[str] = ""  # `{}` stands for the record; by default the label
@@ -61,7 +72,7 @@ class Change(FormView):
         return [*self.explanation]
 
     def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
-        self.by = Actor.signed_in(request, Door.ADMIN)
+        self.by = Actor.signed_in(request, self.section.door)
         self.record = self._find(request)
         if not self.permits(self.by, self.record):
             raise PermissionDenied("You may not do this. Ask an administrator.")
@@ -100,7 +111,7 @@ class Change(FormView):
             **self.section.admin_site.each_context(self.request),
             "title": heading,
             "opts": self.section.opts,
-            "section_title": capfirst(self.section.opts.verbose_name_plural),
+            "section_title": self.section.heading,
             "section_url": self.section.address("changelist"),
             "record": self.record,
             "back_url": self.get_success_url(),

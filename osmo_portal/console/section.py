@@ -46,6 +46,7 @@ class Section(admin.ModelAdmin):
     Whatever changes something is a `Change`: a page of its own around one way in, with a button where it may be used.
     """
 
+    door = Door.ADMIN
     list_changes: Sequence[type[Change]] = ()
     record_changes: Sequence[type[Change]] = ()
     panels: Sequence[PanelMaker] = ()
@@ -84,6 +85,10 @@ class Section(admin.ModelAdmin):
         return lookup in {offered.parameter_name for offered in self.list_filter}
 
     # Pages.
+
+    @property
+    def heading(self) -> str:
+        return capfirst(str(self.opts.verbose_name_plural))
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
         return SectionList

@@ -19,6 +19,7 @@ class Door(TextChoices):
     REST = "rest"
     CLI = "cli"
     COMMAND = "command"
+    MY_TOKENS = "my-tokens"
 
     @classmethod
     def of_api(cls, path: str) -> "Door":

@@ -7,11 +7,9 @@ from playwright.sync_api import Page, expect
 
 from osmo_portal.events.models import Event
 from profiles.models import User
-from tests.browser.test_console import SIZES, fits, sign_in, stage
+from tests.browser.test_console import SIZES, fits
 from tests.cast import Cast
 from tokens.exchange import exchange
-
-__all__ = ["sign_in", "stage"]  # fixtures
 
 
 @SIZES

@@ -17,6 +17,8 @@ def show_secret(view: Change, token: AccessToken, heading: str, note: str = "") 
         "title": heading,
         "opts": section.opts,
         "section_url": section.address("changelist"),
+        "section_title": section.heading,
+        "token_url": section.address("change", token.pk),
         "token": token,
         "secret": str(token.plaintext),
         "login": f"osmo login {settings.PORTAL_URL} --method token --token {token.plaintext}",

@@ -1,0 +1,19 @@
+from django.urls import path
+
+from tokens.me.issue import IssueMine
+from tokens.me.pages import CHANGES, PLACE, MyAccount, MyToken, MyTokens, for_people
+
+urlpatterns = [
+    path("", for_people(MyTokens.as_view()), name="my_tokens"),
+    path("tokens/new/", for_people(IssueMine.as_view(section=PLACE)), name="my_token_new"),
+    path("tokens/<int:pk>/", for_people(MyToken.as_view()), name="my_token"),
+    path("accounts/<int:pk>/", for_people(MyAccount.as_view()), name="my_account"),
+    *(
+        path(
+            f"tokens/<int:pk>/{change.slug}/",
+            for_people(change.as_view(section=PLACE)),
+            name=f"my_token_{change.slug}",
+        )
+        for change in CHANGES
+    ),
+]
