@@ -119,7 +119,8 @@ class Role(AuditedModel):
         cls, *, name: str, description: str = "", policies: Any = (), max_token_days: int | None = None
     ) -> "Role":
         """The role that `create` would make: checked and derived, not saved."""
-        role = cls(name=name, description=description, policies=policies or [], max_token_days=max_token_days)
+        policies = [] if policies in (None, ()) else policies  # an empty object is not a list, and is refused
+        role = cls(name=name, description=description, policies=policies, max_token_days=max_token_days)
         role.full_clean(validate_constraints=False)
         if Role.objects.existing().filter(name=name).exists():
             raise ValidationError({"name": _exists(name)}, code="conflict")
