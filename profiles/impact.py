@@ -32,7 +32,7 @@ class Crowd:
     def __str__(self) -> str:
         left = self.count - len(self.names)
         if not left:
-            return ", ".join(self.names)
+            return ", ".join(self.names) + (" and perhaps more" if self.more else "")
         return f"{', '.join(self.names)} and {left:,}{'+' if self.more else ''} more"
 
     @property
@@ -62,6 +62,10 @@ class Step:
     role: int | None
     operations: tuple[Operation, ...]
     pools: list[str] = field(default_factory=list)
+
+    @property
+    def is_about_denies(self) -> bool:
+        return self.role is None or any(self.role in gate.deny for gate in self.before | self.after)
 
     def __str__(self) -> str:
         few = ", ".join(self.pools[:5])

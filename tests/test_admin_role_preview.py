@@ -409,21 +409,23 @@ def test_a_preview_costs_the_same_queries_however_many_hold_the_role(cast: Cast)
     crowd_in(cast, 3, 3)
     role = Role.objects.get(name=POOL_ROLE)
     client = visitor("grace")
-    data = change(role, [allow("workflow:Create", "pool/default")], 100)
+    data = change(role, [allow("workflow:Create", "pool/default")], 2)
 
     def queries() -> list[str]:
         with CaptureQueriesContext(connection) as seen:
             client.post(address(role, "edit"), data)
         return [query["sql"] for query in seen.captured_queries]
 
+    queries()  # what each process asks for once
     few = queries()
     crowd_in(cast, 60, 60, "later")
     many = queries()
 
     # The session, its person, the person's roles and groups (4); the role; all pools; all roles; the roles held
-    # beside it. For each of two steps, one that opens and one that closes: users, tokens, the names of ten (6).
-    # Holders; carriers and the names of ten (2); those shortened, and ten of them (2).
-    assert len(many) == len(few) == 19
+    # beside it. For each of two steps, one that opens and one that closes: users, the tokens in sight, those of them
+    # that are hit, the names of ten (8). Holders; carriers in the same way (3), and whether there are more than are in
+    # sight; those shortened in the same way (3).
+    assert len(many) == len(few) == 24
     assert not [sql for sql in many if "LIMIT" not in sql and "tokenrole" in sql]
 
 
@@ -441,3 +443,16 @@ def test_counting_stops(cast: Cast, monkeypatch: pytest.MonkeyPatch) -> None:
     assert "<strong>20+ live tokens:</strong>" in text(answer)
     assert COUNTED == 1_000
     assert settings.MAX_TOKEN_DAYS == 365
+
+
+def test_no_more_tokens_are_looked_at_than_are_in_sight(cast: Cast, monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in ("tokens.reach", "tokens.admin.reach"):
+        monkeypatch.setattr(f"{module}.WINDOW", 5)
+    crowd_in(cast, 0, 12)
+
+    found = told(preview(Role.objects.get(name=POOL_ROLE), [], 100))
+
+    carriers = found["Live tokens that carry it"]
+    assert carriers is not None
+    assert (carriers.number, str(carriers).endswith(" and perhaps more")) == ("5+", True)
+    assert "More than 5 tokens carry it: only so many were looked at, and more may be hit." in found

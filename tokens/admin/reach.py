@@ -3,7 +3,7 @@
 from datetime import timedelta
 from typing import Any
 
-from django.db.models import Exists, F, OuterRef, QuerySet
+from django.db.models import Exists, F, OuterRef, Q, QuerySet
 from django.utils import timezone
 
 from osmo_portal.console.section import Panel
@@ -16,7 +16,7 @@ from profiles.policies import Operation
 from profiles.reach import Gates, Reach, any_gate, roles_behind
 from tokens import rules
 from tokens.models import AccessToken, TokenRole
-from tokens.reach import live_roles, passing
+from tokens.reach import WINDOW, live_roles, passing, put_on, within_sight
 
 SHOWN = 50
 
@@ -26,28 +26,41 @@ SHOWN = 50
 
 def tokens_between(step: Step, passes: Gates, barred: Gates) -> Crowd:
     """Live tokens that pass by the first gates and not by the second."""
-    return _crowd(live_roles(roles_behind(passes)).filter(passing(passes) & ~passing(barred)))
+    if not roles_behind(passes):
+        return Crowd([], 0)  # shut for everybody
+    return _crowd(_concerned(step, passes), passing(passes) & ~passing(barred))
 
 
-def _crowd(rows: QuerySet[TokenRole]) -> Crowd:
+def _concerned(step: Step, passes: Gates) -> QuerySet[TokenRole]:
+    """Where the role only allows, tokens that carry it; else any of its holders that pass."""
+    if step.role is not None and not step.is_about_denies:
+        return live_roles({step.role} & roles_behind(passes | step.before | step.after))
+    return live_roles(roles_behind(passes), holding_too=step.role)
+
+
+def _crowd(rows: QuerySet[TokenRole], *conditions: Q) -> Crowd:
     """The tokens of the rows, unsorted: to sort them, all would have to be read. A token may have several rows."""
-    found = [*rows.order_by().values_list("token_id", flat=True)[: COUNTED + 1]]
+    sight = within_sight(rows)
+    found = [*sight.rows.filter(*conditions).values_list("token_id", flat=True)[: COUNTED + 1]]
     known = [*dict.fromkeys(found)]
     some = AccessToken.objects.filter(pk__in=known[:NAMED]).select_related("owner")
-    return Crowd(sorted(map(str, some)), min(len(known), COUNTED), len(found) > COUNTED)
+    return Crowd(sorted(map(str, some)), min(len(known), COUNTED), sight.more or len(found) > COUNTED)
 
 
 def _given(role: Role) -> QuerySet[TokenRole]:
     """One row for each token that has not ended nor expired and that the role was put on, lost since or not."""
-    return TokenRole.objects.filter(
-        assignment__role=role, token__ended_at=None, token__expires_at__gt=timezone.now()
-    ).order_by()
+    unexpired = AccessToken.objects.outliving(timezone.now())
+    return put_on(RoleAssignment.objects.filter(role=role), unexpired)
 
 
 def carried(edit: RoleEdit) -> list[Notice]:
     if edit.before is None:
         return []
-    return [Notice("Live tokens that carry it", _crowd(live_roles([edit.before.pk])))]
+    crowd = _crowd(live_roles([edit.before.pk]))
+    found = [Notice("Live tokens that carry it", crowd)]
+    if within_sight(_given(edit.before)).more:
+        found.append(Notice(f"More than {WINDOW:,} tokens carry it: only so many were looked at, and more may be hit."))
+    return found
 
 
 def shortened(edit: RoleEdit) -> list[Notice]:
@@ -56,13 +69,14 @@ def shortened(edit: RoleEdit) -> list[Notice]:
         return []
     if edit.after.max_token_days == edit.before.max_token_days:
         return []
-    days = timedelta(days=edit.after.max_token_days)
-    beyond = _given(edit.before).filter(token__expires_at__gt=F("token__issued_at") + days)
-    count = len(beyond.values_list("pk")[: COUNTED + 1])
-    now = timezone.now()
-    some = [row.token for row in beyond.select_related("token__owner")[:NAMED]]
+    days, now = timedelta(days=edit.after.max_token_days), timezone.now()
+    sight = within_sight(_given(edit.before))
+    beyond = sight.rows.filter(token__expires_at__gt=F("token__issued_at") + days)
+    found = [*beyond.values_list("token_id", flat=True)[: COUNTED + 1]]
+    some = AccessToken.objects.filter(pk__in=found[:NAMED]).select_related("owner").order_by("pk")
     lines = [f"{token} ({token.expires_at:%Y-%m-%d} → {max(token.issued_at + days, now):%Y-%m-%d})" for token in some]
-    return [Notice("Tokens that are shortened, for good", Crowd(lines, min(count, COUNTED), count > COUNTED))]
+    crowd = Crowd(lines, min(len(found), COUNTED), sight.more or len(found) > COUNTED)
+    return [Notice("Tokens that are shortened, for good", crowd)]
 
 
 def handled(edit: RoleEdit) -> list[Notice]:
@@ -72,7 +86,7 @@ def handled(edit: RoleEdit) -> list[Notice]:
         return []
     others = TokenRole.objects.filter(token=OuterRef("token"), assignment__role__is_plain=False)
     beyond = Exists(others.exclude(assignment__role=before))
-    crowd = _crowd(_given(before).filter(~beyond, token__owner__kind=Kind.SERVICE))
+    crowd = _crowd(_given(before), ~Q(beyond), Q(token__owner__kind=Kind.SERVICE))
     return [Notice(f"Tokens that operators can {'now' if after.is_plain else 'no longer'} rotate and resume", crowd)]
 
 
@@ -83,12 +97,8 @@ def stopped(edit: RoleEdit) -> list[Notice]:
     others = TokenRole.objects.filter(
         token=OuterRef("token"), assignment__removed_at=None, assignment__role__deleted_at=None
     ).exclude(assignment__role=edit.before)
-    return [
-        Notice(
-            "Live tokens that stop working: they have no other role",
-            _crowd(live_roles([edit.before.pk]).filter(~Exists(others))),
-        )
-    ]
+    crowd = _crowd(live_roles([edit.before.pk]), ~Q(Exists(others)))
+    return [Notice("Live tokens that stop working: they have no other role", crowd)]
 
 
 RoleEdit.counts = [*RoleEdit.counts, ("live token", tokens_between)]
@@ -110,13 +120,14 @@ def passing_panel(pool: Pool, by: Actor) -> Panel:
         return Panel("Live tokens that reach it", "portal/panels/passing.html", {"deleted": True})
     reach = Reach.now()
     gates = any_gate(reach.gates(pool.name))
-    found = [*live_roles(roles_behind(gates)).filter(passing(gates)).values_list("token_id", flat=True)[: COUNTED + 1]]
+    sight = within_sight(live_roles(roles_behind(gates)))
+    found = [*sight.rows.filter(passing(gates)).values_list("token_id", flat=True)[: COUNTED + 1]]
     known = [*dict.fromkeys(found)]
     tokens = [*rules.visible_tokens(by).filter(pk__in=known[:SHOWN]).with_state()]
     context = {
         "pool": pool,
         "tokens": _explained(reach, pool, tokens),
-        "count": f"{min(len(known), COUNTED):,}{'+' if len(found) > COUNTED else ''}",
+        "count": f"{min(len(known), COUNTED):,}{'+' if sight.more or len(found) > COUNTED else ''}",
         "more": len(known) > SHOWN,
         "shown": SHOWN,
         "operations": [*Operation],
