@@ -84,8 +84,9 @@ def handled(edit: RoleEdit) -> list[Notice]:
     before, after = edit.before, edit.after
     if not (before and after) or before.is_plain == after.is_plain:
         return []
-    others = TokenRole.objects.filter(token=OuterRef("token"), assignment__role__is_plain=False)
-    beyond = Exists(others.exclude(assignment__role=before))
+    # By number, and not by a join: SQLite would begin with the roles, for each token anew.
+    others = [*Role.objects.filter(is_plain=False).exclude(pk=before.pk).values_list("pk", flat=True)]
+    beyond = Exists(TokenRole.objects.filter(token=OuterRef("token"), assignment__role__in=others))
     crowd = _crowd(_given(before), ~Q(beyond), Q(token__owner__kind=Kind.SERVICE))
     return [Notice(f"Tokens that operators can {'now' if after.is_plain else 'no longer'} rotate and resume", crowd)]
 
