@@ -1,12 +1,23 @@
-"""Which pools a user reaches now, and which roles reach a pool."""
+"""Which pools a user reaches now, which roles reach a pool, and who passes through them."""
 
 from collections.abc import Iterable
+from typing import NamedTuple, TypeAlias
 
-from django.db.models import Q
+from django.db.models import Exists, OuterRef, Q
 
-from profiles.models import Pool, Role, User
-from profiles.policies import Operation, RolePolicies, may, reachable_pools
+from profiles.models import Pool, Role, RoleAssignment, User
+from profiles.policies import WAYS, Decision, Operation, RolePolicies, Says, Way, about_pools, may, reachable_pools
 from profiles.rules import DEFAULT_ROLE
+
+
+class Gate(NamedTuple):
+    """One way into a pool, by the numbers of roles: it takes one of `allow`, and none of `deny`."""
+
+    allow: frozenset[int]
+    deny: frozenset[int]
+
+
+Gates: TypeAlias = frozenset[Gate]  # of an operation: any of them will do
 
 
 def submit_pools(user: User, pools: Iterable[Pool]) -> list[str]:
@@ -43,3 +54,62 @@ def reach_of_roles() -> dict[str, list[str]]:
 def _reached(role: RolePolicies, pools: list[str]) -> list[str]:
     found = {name for op in Operation for name in reachable_pools(pools, op, allow=[role], deny=[])}
     return [pool for pool in pools if pool in found]
+
+
+class Reach:
+    """What some roles, usually all that exist, say about pools when they are counted together."""
+
+    def __init__(self, roles: Iterable[Role]) -> None:
+        self.roles = {role.pk: role for role in roles}
+        self.parsed = {pk: role.parsed for pk, role in self.roles.items()}
+        self._about = {pk: about_pools(parsed.policies) for pk, parsed in self.parsed.items()}
+        self.for_all = [pk for pk, role in self.roles.items() if role.name == DEFAULT_ROLE]
+
+    @classmethod
+    def now(cls) -> "Reach":
+        """One query, however many users and tokens there are."""
+        return cls(Role.objects.existing())
+
+    def says(self, role_id: int, pool: str) -> Says:
+        return self._about[role_id](pool)
+
+    def gates(self, pool: str) -> dict[Operation, Gates]:
+        said = {pk: self.says(pk, pool) for pk in self.roles}
+        return {operation: frozenset(self._gate(way, said) for way in ways) for operation, ways in WAYS.items()}
+
+    def _gate(self, way: Way, said: dict[int, Says]) -> Gate:
+        deny = frozenset(pk for pk, says in said.items() if way in says.denies)
+        if deny.intersection(self.for_all):
+            return Gate(frozenset(), frozenset())  # osmo-default counts for everybody: nobody passes
+        return Gate(frozenset(pk for pk, says in said.items() if way in says.allows), deny)
+
+    def explain(self, pool: str, *, carried: Iterable[int], held: Iterable[int]) -> dict[Operation, Decision]:
+        """What is allowed on the pool to one who carries some roles of an owner that holds others, and why."""
+        allow = [self.parsed[pk] for pk in carried if pk in self.parsed]
+        deny = [self.parsed[pk] for pk in {*held, *self.for_all} if pk in self.parsed]
+        return {operation: may(operation, pool, allow=allow, deny=deny) for operation in Operation}
+
+
+def any_gate(gates: dict[Operation, Gates]) -> Gates:
+    """The ways into a pool, for whatever operation."""
+    return frozenset(gate for some in gates.values() for gate in some)
+
+
+def roles_behind(gates: Gates) -> set[int]:
+    """The roles without which nobody passes."""
+    return {pk for gate in gates for pk in gate.allow}
+
+
+def users_passing(gates: Gates) -> Q:
+    """Of users, those who pass by one of the ways."""
+    passing = Q(pk__in=[])
+    for gate in gates:
+        passing |= holding(gate.allow) & ~holding(gate.deny)
+    return passing
+
+
+def holding(roles: Iterable[int], user: str = "pk") -> Q:
+    """Whether the user that the path leads to holds one of the roles now."""
+    roles = [*roles]
+    held = RoleAssignment.objects.effective().filter(user=OuterRef(user), role__in=roles)
+    return Q(Exists(held)) if roles else Q(pk__in=[])

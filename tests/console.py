@@ -39,6 +39,14 @@ def text(answer: Answer) -> str:
     return str(answer.content.decode())
 
 
+def look_and_save(client: Client, page: str, data: dict[str, Any]) -> Answer:
+    """Posts the form and, where it shows first what it will do, posts what was shown."""
+    shown = client.post(page, data)
+    if shown.status_code != 200 or not shown.context.get("edit"):
+        return shown
+    return client.post(page, {**data, "seen": shown.context["form"]["seen"].value()})
+
+
 def form_errors(answer: Answer) -> dict[str, list[str]]:
     """What the form that is shown again says is wrong."""
     assert answer.status_code == 200, answer.status_code

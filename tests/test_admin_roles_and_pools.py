@@ -8,7 +8,7 @@ from django.urls import reverse
 
 from profiles.models import Pool, Role
 from tests.cast import PLAIN_ROLE, POOL_ROLE, Cast, in_days
-from tests.console import Answer, address, form_errors, last_event, text, visitor
+from tests.console import Answer, address, form_errors, last_event, look_and_save, text, visitor
 from tokens.models import AccessToken
 
 POLICIES = [{"effect": "Allow", "actions": ["workflow:Create"], "resources": ["pool/lab"]}]
@@ -25,7 +25,7 @@ POOL = {
 
 def add_role(**changed: Any) -> Answer:
     data = {"name": "lab", "description": "", "policies": json.dumps(POLICIES), "max_token_days": "", **changed}
-    return visitor("grace").post(reverse("admin:profiles_role_new"), data)
+    return look_and_save(visitor("grace"), reverse("admin:profiles_role_new"), data)
 
 
 def edit(role: Role, **changed: Any) -> Answer:
@@ -35,7 +35,7 @@ def edit(role: Role, **changed: Any) -> Answer:
         "max_token_days": role.max_token_days or "",
         **changed,
     }
-    return visitor("grace").post(address(role, "edit"), data)
+    return look_and_save(visitor("grace"), address(role, "edit"), data)
 
 
 def test_an_administrator_adds_a_role(cast: Cast) -> None:
@@ -149,7 +149,7 @@ def test_a_role_is_deleted_with_a_reason_and_stays_as_a_record(cast: Cast) -> No
     client = visitor("grace")
 
     assert set(form_errors(client.post(address(role, "delete-record"), {"reason": ""}))) == {"reason"}
-    client.post(address(role, "delete-record"), {"reason": "pool is gone"})
+    look_and_save(client, address(role, "delete-record"), {"reason": "pool is gone"})
 
     role.refresh_from_db()
     assert role.deleted_at

@@ -40,7 +40,7 @@ class Change(FormView):
     What the way in refuses becomes an error of the form, so nothing is ever said to be done that was not.
     """
 
-    section: Place = None  # type: ignore[assignment]  # set by as_view
+    section: Any = None  # a Place, most often a Section; set by as_view
     slug: ClassVar[str]
     label: ClassVar[str]
     heading: ClassVar[str] = ""  # `{}` stands for the record; by default the label

@@ -8,8 +8,8 @@ from django.core.exceptions import ValidationError
 from django.db.models import QuerySet
 from django.urls import reverse_lazy
 
-from profiles.models import User
-from profiles.names import MAX_LENGTH
+from profiles.models import Pool, User
+from profiles.names import MAX_LENGTH, pool_name
 
 UNREADABLE = "This is nested too deeply, or holds too long a number. Write a list of policies."
 
@@ -55,6 +55,25 @@ class ServiceAccountField(UserField):
         )
 
 
+class PoolField(forms.CharField):
+    """The name of a pool, completed while it is typed. Becomes the pool."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        attrs = {
+            "data-suggest": reverse_lazy("admin:profiles_pool_suggest"),
+            "autocomplete": "off",
+            "autocapitalize": "none",
+        }
+        super().__init__(widget=forms.TextInput(attrs=attrs), max_length=MAX_LENGTH, **kwargs)
+
+    def clean(self, value: Any) -> Any:
+        typed = super().clean(value)
+        known = pool_name.fits(typed) and Pool.objects.existing().filter(name=typed).first()
+        if not known:
+            raise ValidationError(f"There is no pool with the name {typed[:100]}. Add it first.", code="unknown")
+        return known
+
+
 class PoliciesField(forms.JSONField):
     """Policies as JSON text, shown indented. What they must look like is the role's to say."""
 
@@ -63,10 +82,9 @@ class PoliciesField(forms.JSONField):
     def to_python(self, value: Any) -> Any:
         if isinstance(value, str) and value.strip():
             try:
-                json.loads(value)
+                json.loads(value, object_pairs_hook=_without_repeats)
             except json.JSONDecodeError as error:
-                where = f"line {error.lineno}, column {error.colno}"
-                raise ValidationError(f"This is not JSON ({where}: {error.msg}).", code="json") from None
+                raise ValidationError(_unlike_json(value, error), code="json") from None
             except (RecursionError, ValueError):
                 raise ValidationError(UNREADABLE, code="json") from None
         return super().to_python(value)
@@ -80,3 +98,19 @@ class PoliciesField(forms.JSONField):
 
     def prepare_value(self, value: Any) -> Any:
         return value if isinstance(value, str) else json.dumps(value or [], indent=2)
+
+
+def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """JSON takes the last of two equal keys in silence: a deny that is read, and does not count."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [key for key, _ in pairs]
+        twice = next(key for key in names if names.count(key) > 1)
+        raise ValidationError(f"The key “{twice[:60]}” stands twice in one object. Leave one of them.", code="json")
+    return found
+
+
+def _unlike_json(text: str, error: json.JSONDecodeError) -> str:
+    where = f"This is not JSON (line {error.lineno}, column {error.colno}: {error.msg})."
+    line = text.split("\n")[error.lineno - 1].strip()
+    return f"{where} The line reads: {line[:80]}" if line else where

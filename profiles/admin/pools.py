@@ -6,9 +6,18 @@ from django.db.models import QuerySet
 
 from osmo_portal.console import words
 from osmo_portal.console.change import Change, ReasonForm
-from osmo_portal.console.section import Section
+from osmo_portal.console.section import Panel, Section
+from osmo_portal.events.actor import Actor
+from profiles.admin.matrix import cell
+from profiles.admin.role_changes import MakeRoleOfPool
 from profiles.admin.roles import ExistingFilter
-from profiles.models import Pool
+from profiles.impact import capped
+from profiles.models import Pool, Role, RoleAssignment, User
+from profiles.policies import Decision, Operation
+from profiles.reach import Reach, any_gate, users_passing
+
+SHOWN = 50
+DELETED = "The pool is deleted: it is in nobody's list. Roles that name it would open a new pool of that name."
 
 
 class PoolForm(forms.ModelForm):
@@ -79,8 +88,51 @@ class DeletePool(Change):
         return f"The pool {self.record} is deleted. The record stays here."
 
 
+def reach_panel(pool: Pool, by: Actor) -> Panel:
+    """The roles that have a say about the pool, and the users who get in by them."""
+    if pool.deleted_at:
+        return Panel("Who reaches it", "portal/panels/reach.html", {"deleted": DELETED})
+    reach = Reach.now()
+    reaching = User.objects.active().filter(users_passing(any_gate(reach.gates(pool.name))))
+    users = [*reaching.order_by("username")[: SHOWN + 1]]
+    context = {
+        "roles": roles_with_a_say(reach, pool),
+        "users": _explained(reach, pool, users[:SHOWN]),
+        "shown": SHOWN,
+        "count": capped(reaching) if len(users) > SHOWN else str(len(users)),
+        "operations": [*Operation],
+    }
+    return Panel("Who reaches it", "portal/panels/reach.html", context)
+
+
+def roles_with_a_say(reach: Reach, pool: Pool) -> list[tuple[Role, str, str]]:
+    """Each with what it does, as the access matrix has it, and with whose it is to give."""
+    told = [(role, cell(reach.says(pk, pool.name))) for pk, role in reach.roles.items()]
+    return [(role, found.kind, found.text) for role, found in told if found.kind != "none"]
+
+
+def _explained(reach: Reach, pool: Pool, users: list[User]) -> list[dict[str, Any]]:
+    held: dict[int, list[int]] = {user.pk: [] for user in users}
+    effective = RoleAssignment.objects.effective().filter(user__in=users).order_by()
+    for user_id, role_id in effective.values_list("user_id", "role_id"):
+        held[user_id].append(role_id)
+    return [
+        {"user": user, **marks(reach.explain(pool.name, carried=held[user.pk], held=held[user.pk]))} for user in users
+    ]
+
+
+def marks(decisions: dict[Operation, Decision]) -> dict[str, Any]:
+    """Yes or no for each operation, and the reasons, each told once."""
+    return {
+        "marks": ["yes" if decision else "no" for decision in decisions.values()],
+        "reasons": [*dict.fromkeys(decision.reason for decision in decisions.values())],
+    }
+
+
 @admin.register(Pool)
 class PoolSection(Section):
+    """`panels` is where other apps add what they know of a pool."""
+
     list_display = ("name", "description", "backend", "condition", "quota", "capacity")
     list_filter = (ExistingFilter,)
     search_fields = ("name__startswith",)
@@ -88,7 +140,8 @@ class PoolSection(Section):
     fields = ("description", "backend", "condition", "quota", "capacity", "created", "deleted")
     readonly_fields = fields
     list_changes = (AddPool,)
-    record_changes = (ChangePool, DeletePool)
+    record_changes = (ChangePool, MakeRoleOfPool, DeletePool)
+    panels = [reach_panel]
     suggest_field = "name"
 
     def suggested(self) -> QuerySet:

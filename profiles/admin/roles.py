@@ -1,96 +1,46 @@
 from typing import Any
 
-from django import forms
 from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest
+from django.urls import URLPattern, URLResolver, path
 
 from osmo_portal.console import words
-from osmo_portal.console.change import Change, ReasonForm
 from osmo_portal.console.filters import ListFilter
 from osmo_portal.console.section import Panel, Section
 from osmo_portal.events.actor import Actor
 from profiles.admin.fields import PoliciesField
-from profiles.models import Role
-from profiles.names import MAX_LENGTH, MAX_TEXT
-from profiles.rules import NEVER_WITH_POOL_ACCESS
+from profiles.admin.matrix import matrix
+from profiles.admin.role_changes import AddRole, ChangeRole, DeleteRole, MakePoolRole
+from profiles.impact import capped
+from profiles.models import Role, RoleAssignment
+from profiles.policies import beyond_plain
+from profiles.rules import DEFAULT_ROLE
 
-POLICIES_HELP = (
-    'A list, for example [{"effect": "Allow", "actions": ["workflow:*"], "resources": ["pool/my_pool*"]}]. '
-    "Deny wins over allow."
-)
-
-
-class RoleForm(forms.Form):
-    description = forms.CharField(max_length=MAX_TEXT, required=False, widget=forms.Textarea(attrs={"rows": 2}))
-    policies = PoliciesField(required=False, help_text=POLICIES_HELP)
-    max_token_days = forms.IntegerField(
-        label="Maximum lifetime of its tokens (days)",
-        required=False,
-        min_value=1,
-        max_value=3650,
-        help_text="Empty: the portal-wide maximum.",
-    )
-
-
-class AddRoleForm(RoleForm):
-    name = forms.CharField(max_length=MAX_LENGTH)
-    field_order = ["name"]
-
-
-class AddRole(Change):
-    slug, label = "new", "Add role"
-    form_class = AddRoleForm
-    explanation = (
-        "A role that gives submit, exec or port-forward in any pool can be assigned by administrators only.",
-    )
-
-    def perform(self, **fields: Any) -> str:
-        self.record = Role.create(by=self.by, **fields)
-        return f"The role {self.record} is here."
-
-
-class ChangeRole(Change):
-    slug, label, heading = "edit", "Change", "Change the role {}"
-    submit = "Save"
-    form_class = RoleForm
-    explanation = (
-        "Every holder and every token of the role feels it at once.",
-        "Tokens that live longer than a lower maximum are shortened for good; raising it lengthens none.",
-    )
-
-    @classmethod
-    def fits(cls, record: Role) -> bool:
-        return record.deleted_at is None and not record.immutable
-
-    def get_initial(self) -> dict[str, Any]:
-        return {name: getattr(self.record, name) for name in RoleForm.base_fields}
-
-    def perform(self, **fields: Any) -> str:
-        self.record.change(by=self.by, **fields)
-        return f"The role {self.record} is changed."
-
-
-class DeleteRole(Change):
-    slug, label, heading, danger = "delete-record", "Delete", "Delete the role {}", True
-    form_class = ReasonForm
-    explanation = (
-        "Users and tokens lose at once what it gave; a token without another role stops working.",
-        "A new role of the same name gives nothing back.",
-    )
-
-    @classmethod
-    def fits(cls, record: Role) -> bool:
-        return record.deleted_at is None and not record.immutable and record.name not in NEVER_WITH_POOL_ACCESS
-
-    def perform(self, reason: str) -> str:
-        self.record.mark_deleted(by=self.by, reason=reason)
-        return f"The role {self.record} is deleted. The record stays here."
+SHOWN = 50
 
 
 def policies_panel(role: Role, by: Actor) -> Panel:
     field = PoliciesField()
     return Panel("Policies", "portal/panels/policies.html", {"text": field.prepare_value(role.policies)})
+
+
+def holders_panel(role: Role, by: Actor) -> Panel:
+    """Who holds it, as far as the page goes."""
+    if role.deleted_at:
+        return Panel("Who holds it", "portal/panels/holders.html", {"nobody": "The role is deleted: nobody holds it."})
+    if role.name == DEFAULT_ROLE:
+        nobody = "It is assigned to nobody, because it counts for everybody."
+        return Panel("Who holds it", "portal/panels/holders.html", {"nobody": nobody})
+    held = RoleAssignment.objects.effective().filter(role=role, user__deleted_at=None)
+    shown = [*held.select_related("user", "assigned_by").order_by("user__username")[: SHOWN + 1]]
+    context = {
+        "assignments": shown[:SHOWN],
+        "shown": SHOWN,
+        "count": capped(held) if len(shown) > SHOWN else str(len(shown)),
+        "nobody": "Nobody holds it. Assign it on the page of a person or of a service account.",
+    }
+    return Panel("Who holds it", "portal/panels/holders.html", context)
 
 
 class ExistingFilter(ListFilter):
@@ -119,19 +69,29 @@ class PowerFilter(admin.SimpleListFilter):
 
 @admin.register(Role)
 class RoleSection(Section):
+    """`panels` is where other apps add what they know of a role."""
+
     list_display = ("name", "description", "is_pool_role", "for_operators", "lifetime")
     list_filter = (PowerFilter, ExistingFilter)
     search_fields = ("name__startswith",)
     search_help_text = "The beginning of the name. Small and capital letters differ."
-    fields = ("description", "gives", "is_pool_role", "for_operators", "lifetime", "changeable", "created", "deleted")
+    fields = ("description", "gives", "is_pool_role", "grantable", "lifetime", "changeable", "created", "deleted")
     readonly_fields = fields
-    list_changes = (AddRole,)
+    list_changes = (AddRole, MakePoolRole)
     record_changes = (ChangeRole, DeleteRole)
-    panels = (policies_panel,)
+    panels = [policies_panel, holders_panel]
     suggest_field = "name"
+    change_list_template = "portal/role_list.html"
 
     def suggested(self) -> QuerySet:
         return Role.objects.existing()
+
+    def get_urls(self) -> list[URLPattern | URLResolver]:  # type: ignore[override]
+        page = self.admin_site.admin_view(self.matrix)
+        return [path("matrix/", page, name=self.route("matrix")), *super().get_urls()]
+
+    def matrix(self, request: HttpRequest) -> Any:
+        return matrix(self, request)
 
     @admin.display(description="gives")
     def gives(self, role: Role) -> str:
@@ -144,6 +104,13 @@ class RoleSection(Section):
     @admin.display(description="operators may grant it")
     def for_operators(self, role: Role) -> str:
         return "yes" if role.is_plain else "no"
+
+    @admin.display(description="operators may grant it")
+    def grantable(self, role: Role) -> str:
+        if role.is_plain:
+            return "yes"
+        beyond = dict.fromkeys(str(said) for said in beyond_plain(role.parsed.policies))
+        return words.lines(["no, only administrators may, because it gives", *beyond])
 
     @admin.display(description="tokens live at most")
     def lifetime(self, role: Role) -> str:

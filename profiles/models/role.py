@@ -1,3 +1,6 @@
+import hashlib
+import json
+from copy import copy
 from typing import Any, Self
 
 from django.core.exceptions import ValidationError
@@ -105,39 +108,57 @@ class Role(AuditedModel):
         max_token_days: int | None = None,
     ) -> "Role":
         require_administrator(by, "create roles")
-        role = cls(name=name, description=description, policies=policies or [], max_token_days=max_token_days)
-        exists = {"name": f"Role {name[:100]} already exists."}
-        role.full_clean(validate_constraints=False)
-        if Role.objects.existing().filter(name=name).exists():
-            raise ValidationError(exists, code="conflict")
-        with names.taken(exists), audited():
+        role = cls.drafted(name=name, description=description, policies=policies, max_token_days=max_token_days)
+        with names.taken({"name": _exists(name)}), audited():
             role.save()
             record("role.created", by, role, policies=role.policies, max_token_days=role.max_token_days)
         return role
 
-    def change(self, *, by: Actor, **fields: Any) -> None:
-        """Changes description, policies or max_token_days. Tokens feel it at their next use."""
+    @classmethod
+    def drafted(
+        cls, *, name: str, description: str = "", policies: Any = (), max_token_days: int | None = None
+    ) -> "Role":
+        """The role that `create` would make: checked and derived, not saved."""
+        policies = [] if policies in (None, ()) else policies  # an empty object is not a list, and is refused
+        role = cls(name=name, description=description, policies=policies, max_token_days=max_token_days)
+        role.full_clean(validate_constraints=False)
+        if Role.objects.existing().filter(name=name).exists():
+            raise ValidationError({"name": _exists(name)}, code="conflict")
+        return role
+
+    def altered(self, **fields: Any) -> "Role":
+        """This role as `change` would leave it: checked and derived, not saved."""
+        names.only(fields, "description", "policies", "max_token_days")
+        role = copy(self)
+        for name, value in fields.items():
+            setattr(role, name, value)
+        role.full_clean(validate_unique=False, validate_constraints=False)
+        return role
+
+    def change(self, *, by: Actor, seen: str | None = None, **fields: Any) -> None:
+        """Changes description, policies or max_token_days. Tokens feel it at their next use.
+
+        With `seen`, a `fingerprint`, only if the role is still the one that was looked at.
+        """
         require_administrator(by, "change roles")
         names.only(fields, "description", "policies", "max_token_days")
         with audited():
-            role = self._locked()
+            role = self._locked(seen)
             if role.immutable:
                 raise ValidationError(f"{role} cannot be changed: the portal stands on it.", code="immutable")
             before = {name: getattr(role, name) for name in fields}
-            for name, value in fields.items():
-                setattr(role, name, value)
-            role.full_clean(validate_unique=False, validate_constraints=False)
+            role = role.altered(**fields)
             role.save(update_fields=[*fields, "grants_pools", "is_plain"])
             record("role.changed", by, role, **{name: [before[name], getattr(role, name)] for name in fields})
             if "max_token_days" in fields:
                 maximum_lifetime_changed.send(Role, role=role, by=by)
         self.refresh_from_db()
 
-    def mark_deleted(self, *, by: Actor, reason: str) -> None:
-        """Ends the role and with it, at once, what it gave to users and tokens."""
+    def mark_deleted(self, *, by: Actor, reason: str, seen: str | None = None) -> None:
+        """Ends the role and with it, at once, what it gave to users and tokens. `seen` as for `change`."""
         require_administrator(by, "delete roles")
         with audited():
-            role = self._locked()
+            role = self._locked(seen)
             if role.immutable or role.name in NEVER_WITH_POOL_ACCESS:
                 raise ValidationError(f"{role} cannot be deleted: the portal stands on it.", code="immutable")
             role.deleted_at = timezone.now()
@@ -145,9 +166,21 @@ class Role(AuditedModel):
             record("role.deleted", by, role, reason=require_reason(reason))
         self.refresh_from_db()
 
-    def _locked(self) -> "Role":
+    @property
+    def fingerprint(self) -> str:
+        """Of what the role is now. It differs once anything has been changed."""
+        state = [self.pk, self.description, self.policies, self.max_token_days, str(self.deleted_at)]
+        return hashlib.sha256(json.dumps(state, sort_keys=True).encode()).hexdigest()
+
+    def _locked(self, seen: str | None) -> "Role":
         """This role as it is now, and not as the caller once loaded or altered it, until the transaction ends."""
         role = Role.objects.select_for_update(no_key=True).get(pk=self.pk)
         if role.deleted_at:
             raise ValidationError(f"The role {role} was deleted.", code="conflict")
+        if seen is not None and role.fingerprint != seen:
+            raise ValidationError(f"Somebody changed the role {role} just now. Look at it again.", code="conflict")
         return role
+
+
+def _exists(name: str) -> str:
+    return f"Role {name[:100]} already exists."

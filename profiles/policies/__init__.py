@@ -1,6 +1,16 @@
 """Policies, pure: their forms, what they say, what they allow and why, and that in words. No Django in here."""
 
-from profiles.policies.decisions import Decision, RolePolicies, by_pool, decide, decide_request, may, reachable_pools
+from profiles.policies.decisions import (
+    Decision,
+    RolePolicies,
+    Says,
+    about_pools,
+    by_pool,
+    decide,
+    decide_request,
+    may,
+    reachable_pools,
+)
 from profiles.policies.forms import (
     Action,
     Effect,
@@ -11,10 +21,19 @@ from profiles.policies.forms import (
     normalise,
     parse,
 )
-from profiles.policies.statements import Operation, grants_pool_access, is_plain
+from profiles.policies.statements import (
+    WAYS,
+    Operation,
+    Way,
+    beyond_plain,
+    grants_pool_access,
+    is_plain,
+    pool_policies,
+)
 from profiles.policies.words import describe
 
 __all__ = [
+    "WAYS",
     "Action",
     "Decision",
     "Effect",
@@ -23,7 +42,11 @@ __all__ = [
     "Policy",
     "PolicyError",
     "RolePolicies",
+    "Says",
     "SemanticAction",
+    "Way",
+    "about_pools",
+    "beyond_plain",
     "by_pool",
     "decide",
     "decide_request",
@@ -33,5 +56,6 @@ __all__ = [
     "may",
     "normalise",
     "parse",
+    "pool_policies",
     "reachable_pools",
 ]

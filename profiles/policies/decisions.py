@@ -37,6 +37,13 @@ class Decision:
         return self.allowed
 
 
+class Says(NamedTuple):
+    """On which ways into one pool a role has an allow, and on which a deny. A deny of any role wins."""
+
+    allows: frozenset[Way]
+    denies: frozenset[Way]
+
+
 Roles = Iterable[RolePolicies]
 Question = Callable[[Statement], bool]  # whether a statement has a say
 
@@ -110,6 +117,27 @@ def reachable_pools(pools: Iterable[str], operation: Operation, *, allow: Roles,
     """Those of the pools for which `may` says yes, in the order given."""
     decision = by_pool(operation, allow=allow, deny=deny)
     return [pool for pool in pools if decision(pool)]
+
+
+def about_pools(policies: Iterable[Policy]) -> Callable[[str], Says]:
+    """What the policies of one role say about any pool, taken apart so that many roles can be counted together.
+
+    `may` says yes where, on one of the operation's ways, some role allows and none denies.
+    """
+    counted = [
+        (way, said.denies, _about_pool(said, way))
+        for said in statements(policies)
+        for way in ALL_WAYS
+        if said.concerns(way)
+    ]
+
+    def says(pool: str) -> Says:
+        found = [(way, denies) for way, denies, counts in counted if counts(pool)]
+        return Says(
+            frozenset(way for way, denies in found if not denies), frozenset(way for way, denies in found if denies)
+        )
+
+    return says
 
 
 def by_pool(operation: Operation, *, allow: Roles, deny: Roles) -> Callable[[str], Decision]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable
 from enum import StrEnum
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from profiles.policies import globs
 from profiles.policies.forms import Action, Effect, HttpAction, Policy, SemanticAction
@@ -133,7 +133,18 @@ def _reaches_pools(said: Statement) -> bool:
 
 def is_plain(policies: tuple[Policy, ...]) -> bool:
     """Whether an operator may grant a role with these policies: no pool access and nothing privileged."""
-    return not grants_pool_access(policies) and not any(_is_privileged(said.action) for said in allows(policies))
+    return not beyond_plain(policies)
+
+
+def beyond_plain(policies: Iterable[Policy]) -> list[Statement]:
+    """The allows that keep a role from being plain."""
+    return [said for said in allows(policies) if _reaches_pools(said) or _is_privileged(said.action)]
+
+
+def pool_policies(pool: str, operations: Iterable[Operation]) -> list[dict[str, Any]]:
+    """The policies, as they are stored, of a role that gives these operations on the one pool and nothing else."""
+    actions = sorted(way.action for operation in operations for way in WAYS[operation])
+    return [{"effect": "Allow", "actions": actions, "resources": [f"pool/{pool}"]}]
 
 
 def _is_privileged(action: Action) -> bool:
