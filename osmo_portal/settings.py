@@ -34,6 +34,7 @@ if TRUSTED_PROXIES:
 INSTALLED_APPS = [
     "osmo_portal.apps.PortalConfig",
     "osmo_portal.events",
+    "osmo_portal.signin",
     "profiles",
     "tokens",
     "osmo_portal.apps.ConsoleConfig",
@@ -42,6 +43,9 @@ INSTALLED_APPS = [
     "django.contrib.sessions",
     "django.contrib.messages",
     "django.contrib.staticfiles",
+    "allauth",
+    "allauth.account",
+    "allauth.mfa",
     "rest_framework",
     "django_filters",
     "drf_spectacular",
@@ -60,6 +64,7 @@ MIDDLEWARE = [
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
+    "allauth.account.middleware.AccountMiddleware",
 ]
 
 ROOT_URLCONF = "osmo_portal.urls"
@@ -109,6 +114,18 @@ AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
 ]
 LOGIN_URL = "admin:login"
+ACCOUNT_ADAPTER = "osmo_portal.signin.adapter.AccountAdapter"
+ACCOUNT_LOGIN_METHODS = {"username"}
+ACCOUNT_SIGNUP_FIELDS = ["username*", "password1*"]  # nobody signs up; allauth takes the fields of the sign-in from it
+ACCOUNT_EMAIL_VERIFICATION = "none"
+ACCOUNT_SESSION_REMEMBER = True  # for SESSION_COOKIE_AGE
+# Failures alone are counted: of an address, and of a user id (osmo_portal.signin.browsers).
+ACCOUNT_RATE_LIMITS = {"login": None, "login_failed": "30/15m/ip,10/15m/key"}
+# Shared by all processes. Where one process may count for itself, `local` costs no query.
+CACHES = {
+    "default": {"BACKEND": "django.core.cache.backends.db.DatabaseCache", "LOCATION": "portal_cache"},
+    "local": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"},
+}
 
 # What the portal is about.
 MAX_TOKEN_DAYS = env.int("MAX_TOKEN_DAYS", default=365)

@@ -3,10 +3,12 @@
 from functools import wraps
 from typing import Any
 
+from allauth.account.adapter import get_adapter
 from django import forms
 from django.contrib import admin
-from django.contrib.admin.forms import AdminAuthenticationForm, AdminPasswordChangeForm
-from django.contrib.auth import authenticate, update_session_auth_hash
+from django.contrib.admin.forms import AdminPasswordChangeForm
+from django.contrib.auth import update_session_auth_hash
+from django.contrib.auth.decorators import login_required
 from django.contrib.auth.views import PasswordChangeView, RedirectURLMixin
 from django.core.exceptions import PermissionDenied, ValidationError
 from django.db.models import QuerySet
@@ -14,33 +16,20 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, URLResolver, path, reverse
 from django.utils.http import urlencode
+from django.views.decorators.cache import never_cache
+from django.views.decorators.csrf import csrf_protect
 from django.views.generic import FormView
 
 from osmo_portal.console import recent
 from osmo_portal.console.section import Section
 from osmo_portal.events.actor import Actor, Door
 from osmo_portal.events.models import Event
+from osmo_portal.signin.views import SignIn
 from profiles.models import User
 from tokens.models import AccessToken
 
 ORDER = ["AccessToken", "ServiceAccount", "Person", "Role", "Pool", "Event"]
 SAFE = {"GET", "HEAD", "OPTIONS"}
-NOT_FOR_YOU = (
-    "You are known here, but this console is for administrators, operators and auditors. "
-    "If you should be one of them, ask an administrator."
-)
-
-
-class SignInForm(AdminAuthenticationForm):
-    error_messages = {
-        "invalid_login": "The user id or the password is wrong. Small and capital letters differ in the password.",
-        "inactive": "The user id or the password is wrong. Small and capital letters differ in the password.",
-    }
-
-    def confirm_login_allowed(self, user: Any) -> None:
-        """Called once the password has proved right."""
-        if not user.is_staff:
-            raise ValidationError(NOT_FOR_YOU, code="not_staff")
 
 
 class ConfirmForm(forms.Form):
@@ -54,7 +43,7 @@ class ConfirmForm(forms.Form):
 
     def clean_password(self) -> None:
         name = self.request.user.get_username()
-        if not authenticate(self.request, username=name, password=self.cleaned_data["password"]):
+        if not get_adapter().authenticate(self.request, username=name, password=self.cleaned_data["password"]):
             raise ValidationError("The password is wrong. Small and capital letters differ.")
 
 
@@ -92,7 +81,6 @@ class Console(admin.AdminSite):
     site_url = None
     enable_nav_sidebar = False  # the sections stand in one row on top
     empty_value_display = "–"
-    login_form = SignInForm
     index_template = "portal/index.html"
 
     def register(self, model_or_iterable: Any, admin_class: Any = None, **options: Any) -> None:
@@ -109,19 +97,30 @@ class Console(admin.AdminSite):
         return [{**apps[0], "name": "Sections", "app_url": reverse("admin:index"), "models": sections}]
 
     def admin_view(self, view: Any, cacheable: bool = False) -> Any:
-        """As Django's; but an auditor's unsafe request is refused before any page thinks about it."""
+        """As Django's; but what is refused is refused here, before any page thinks about it."""
+        if view == self.logout:
+            return csrf_protect(view)  # whoever is signed in may sign out
+        if view in (self.password_change, self.password_change_done, self.confirm):
+            return csrf_protect(never_cache(login_required(view)))  # the own sign-in is anybody's business
         inner = super().admin_view(view, cacheable)
-        if view in (self.logout, self.password_change):
-            return inner
 
         @wraps(inner)
         def guarded(request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
-            signed_in = request.user.is_authenticated
-            if request.method not in SAFE and signed_in and Actor.signed_in(request, Door.ADMIN).changes_nothing:
-                raise PermissionDenied("An auditor reads everything and changes nothing. Ask an administrator.")
-            return inner(request, *args, **kwargs)
+            return self._refuse(request) or inner(request, *args, **kwargs)
 
         return guarded
+
+    def _refuse(self, request: HttpRequest) -> HttpResponse | None:
+        """Raises PermissionDenied where the person may not do this. Whom the console is not for is left to Django,
+        which sends them to the sign-in; that tells them."""
+        if not self.has_permission(request):
+            return None
+        if request.method not in SAFE and Actor.signed_in(request, Door.ADMIN).changes_nothing:
+            raise PermissionDenied("An auditor reads everything and changes nothing. Ask an administrator.")
+        return None
+
+    def login(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:
+        return SignIn.as_view()(request)
 
     def index(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> TemplateResponse:
         context = {"figures": figures(), "events": Event.objects.all()[:8]}

@@ -9,11 +9,13 @@ urlpatterns = [
     path("health", views.health),
     path("", include("tokens.api.urls")),
     path("", include("profiles.api.urls")),
+    path("admin/", include("osmo_portal.signin.urls")),
     path("admin/", admin.site.urls),
-    path("", views.home),
+    path("", views.home, name="home"),
 ]
 
 handler400 = "osmo_portal.views.bad_request"
 handler403 = "osmo_portal.views.forbidden"
 handler404 = "osmo_portal.views.not_found"
+handler429 = "osmo_portal.signin.views.too_many"  # allauth asks for it
 handler500 = "osmo_portal.views.server_error"

@@ -9,11 +9,13 @@ from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_safe
 
 from osmo_portal.middleware import error_answer
+from osmo_portal.signin.adapter import home_of
 
 
 @require_safe
 def home(request: HttpRequest) -> HttpResponse:
-    return HttpResponseRedirect(reverse("admin:index"))
+    signed_in = request.user.is_authenticated
+    return HttpResponseRedirect(home_of(request.user) if signed_in else reverse("admin:index"))
 
 
 @csrf_exempt
