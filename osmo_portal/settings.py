@@ -120,7 +120,15 @@ ACCOUNT_SIGNUP_FIELDS = ["username*", "password1*"]  # nobody signs up; allauth 
 ACCOUNT_EMAIL_VERIFICATION = "none"
 ACCOUNT_SESSION_REMEMBER = True  # for SESSION_COOKIE_AGE
 # Failures alone are counted: of an address, and of a user id (osmo_portal.signin.browsers).
-ACCOUNT_RATE_LIMITS = {"login": None, "login_failed": "30/15m/ip,10/15m/key"}
+ACCOUNT_RATE_LIMITS = {"login": None, "login_failed": "30/15m/ip,10/15m/key", "reset_password": "20/15m/ip,3/15m/key"}
+PASSWORD_RESET_TIMEOUT = 24 * 60 * 60  # seconds that a link in a mail works for
+
+# Mail goes out only where EMAIL_URL says how; without it no page offers a link by mail.
+EMAIL_URL = env.str("EMAIL_URL", default="")
+SENDS_MAIL = bool(EMAIL_URL)
+vars().update(env.email_url_config(EMAIL_URL or "dummymail://"))
+DEFAULT_FROM_EMAIL = env.str("MAIL_FROM", default=f"OSMO portal <noreply@{_portal.hostname}>")
+EMAIL_TIMEOUT = 10
 # Shared by all processes. Where one process may count for itself, `local` costs no query.
 CACHES = {
     "default": {"BACKEND": "django.core.cache.backends.db.DatabaseCache", "LOCATION": "portal_cache"},

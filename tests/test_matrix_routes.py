@@ -27,6 +27,9 @@ PUBLIC = {
     "/api/auth/keys",
     "/api/auth/jwt/access_token",
     "/admin/login/",
+    "/admin/login/forgotten/",
+    "/admin/login/forgotten/sent/",
+    "/admin/login/new-password/my-token/",
     "/admin/logout/",
     "/admin/jsi18n/",
 }

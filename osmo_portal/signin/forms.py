@@ -25,3 +25,11 @@ class SignInForm(LoginForm):
     def clean(self) -> Any:
         self.cleaned_data["login"] = self.cleaned_data.get("username", "")
         return super().clean()
+
+
+class ForgottenForm(forms.Form):
+    typed = forms.CharField(
+        label="User id or e-mail address",
+        max_length=names.MAX_LENGTH,
+        widget=forms.TextInput(attrs={"autocomplete": "username", "autocapitalize": "none", "autofocus": True}),
+    )

@@ -3,16 +3,22 @@
 from typing import Any
 
 from allauth.account.views import LoginView
-from django.contrib import admin
+from allauth.core import ratelimit
+from django.conf import settings
+from django.contrib import admin, messages
 from django.contrib.auth.mixins import LoginRequiredMixin
+from django.contrib.auth.views import INTERNAL_RESET_SESSION_TOKEN, PasswordResetConfirmView
 from django.core.exceptions import NON_FIELD_ERRORS, PermissionDenied
-from django.http import HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase, HttpResponseRedirect
 from django.shortcuts import render
 from django.urls import reverse
-from django.views.generic import TemplateView
+from django.views.generic import FormView, TemplateView, View
 
+from osmo_portal.events.actor import Actor, Door
+from osmo_portal.signin import mail
 from osmo_portal.signin.adapter import TOO_MANY
-from osmo_portal.signin.forms import SignInForm
+from osmo_portal.signin.forms import ForgottenForm, SignInForm
+from profiles.backends import PersonBackend
 
 NOT_FOR_YOU = (
     "You are known here, but this console is for administrators, operators and auditors. "
@@ -40,8 +46,12 @@ class SignIn(LoginView):
         return response
 
     def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
-        context = {**admin.site.each_context(self.request), "next": self.get_next_url() or ""}
+        context = {**_site(self.request, "Sign in"), "next": self.get_next_url() or ""}
         return super().get_context_data(**{**context, **kwargs})
+
+
+def _site(request: HttpRequest, title: str) -> dict[str, Any]:
+    return {**admin.site.each_context(request), "title": title, "sends_mail": settings.SENDS_MAIL}
 
 
 def too_many(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
@@ -54,5 +64,61 @@ class OwnSignIn(LoginRequiredMixin, TemplateView):
     template_name = "signin/own.html"
 
     def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
-        context = {**admin.site.each_context(self.request), "title": "Your sign-in"}
+        return super().get_context_data(**{**_site(self.request, "Your sign-in"), **kwargs})
+
+
+class MailPage(View):
+    """There is no such page where the portal sends no mail."""
+
+    def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        if not settings.SENDS_MAIL:
+            raise Http404
+        return super().dispatch(request, *args, **kwargs)
+
+
+class Forgotten(MailPage, FormView):
+    form_class = ForgottenForm
+    template_name = "signin/forgotten.html"
+
+    def form_valid(self, form: Any) -> HttpResponse:
+        typed = form.cleaned_data["typed"]
+        if not ratelimit.consume(self.request, action="reset_password", key=typed.lower()):
+            return too_many(self.request)
+        return mail.remind(self.request, typed, reverse("forgotten_sent"))
+
+    def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
+        return super().get_context_data(**{**_site(self.request, "Password forgotten"), **kwargs})
+
+
+class ForgottenSent(MailPage, TemplateView):
+    template_name = "signin/sent.html"
+
+    def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
+        context = {**_site(self.request, "Look at your mail"), "hours": settings.PASSWORD_RESET_TIMEOUT // 3600}
         return super().get_context_data(**{**context, **kwargs})
+
+
+class NewPassword(PasswordResetConfirmView):
+    """Django moves the key of the link into the session, so that no Referer carries it on. A used one is void,
+    because it was made from the old password."""
+
+    template_name = "signin/new_password.html"
+    title = "New password"
+
+    def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        key = request.GET.get("key") or self.reset_url_token
+        return super().dispatch(request, *args, token=key, **kwargs)
+
+    def get_user(self, uidb64: str) -> Any:
+        user = super().get_user(uidb64)
+        return user if user and PersonBackend().user_can_authenticate(user) else None
+
+    def form_valid(self, form: Any) -> HttpResponse:
+        by = Actor.signed_in(self.request, Door.ADMIN, self.user)
+        self.user.change_password(form.cleaned_data["new_password1"], by=by)
+        self.request.session.pop(INTERNAL_RESET_SESSION_TOKEN, None)
+        messages.success(self.request, "Your password is set. Sign in with it.")
+        return HttpResponseRedirect(reverse("admin:login"))
+
+    def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
+        return super().get_context_data(**{**_site(self.request, self.title), **kwargs})
