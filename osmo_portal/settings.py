@@ -119,6 +119,19 @@ ACCOUNT_LOGIN_METHODS = {"username"}
 ACCOUNT_SIGNUP_FIELDS = ["username*", "password1*"]  # nobody signs up; allauth takes the fields of the sign-in from it
 ACCOUNT_EMAIL_VERIFICATION = "none"
 ACCOUNT_SESSION_REMEMBER = True  # for SESSION_COOKIE_AGE
+MFA_ADAPTER = "osmo_portal.signin.factors.FactorAdapter"
+MFA_SUPPORTED_TYPES = ["totp", "webauthn", "recovery_codes"]
+MFA_FORMS = {
+    "authenticate": "osmo_portal.signin.forms.SecondStepForm",
+    "authenticate_webauthn": "osmo_portal.signin.forms.SecondStepKeyForm",
+    "activate_totp": "osmo_portal.signin.forms.AddAppForm",
+    "add_webauthn": "osmo_portal.signin.forms.AddKeyForm",
+}
+MFA_TOTP_TOLERANCE = 1  # half a minute to either side
+MFA_RECOVERY_CODE_DIGITS = 10
+MFA_REAUTHENTICATION_REQUIRED = False  # the pages ask osmo_portal.console.recent
+# Who cannot use the console without a second factor: administrators, staff (operators and auditors too) or none.
+REQUIRE_MFA = env.str("REQUIRE_MFA", default="none")
 # Failures alone are counted: of an address, and of a user id (osmo_portal.signin.browsers).
 ACCOUNT_RATE_LIMITS = {"login": None, "login_failed": "30/15m/ip,10/15m/key", "reset_password": "20/15m/ip,3/15m/key"}
 PASSWORD_RESET_TIMEOUT = 24 * 60 * 60  # seconds that a link in a mail works for

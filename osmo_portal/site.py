@@ -3,14 +3,12 @@
 from functools import wraps
 from typing import Any
 
-from allauth.account.adapter import get_adapter
-from django import forms
 from django.contrib import admin
 from django.contrib.admin.forms import AdminPasswordChangeForm
 from django.contrib.auth import update_session_auth_hash
 from django.contrib.auth.decorators import login_required
-from django.contrib.auth.views import PasswordChangeView, RedirectURLMixin
-from django.core.exceptions import PermissionDenied, ValidationError
+from django.contrib.auth.views import PasswordChangeView
+from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
@@ -18,50 +16,17 @@ from django.urls import URLPattern, URLResolver, path, reverse
 from django.utils.http import urlencode
 from django.views.decorators.cache import never_cache
 from django.views.decorators.csrf import csrf_protect
-from django.views.generic import FormView
 
-from osmo_portal.console import recent
 from osmo_portal.console.section import Section
 from osmo_portal.events.actor import Actor, Door
 from osmo_portal.events.models import Event
-from osmo_portal.signin.views import SignIn
+from osmo_portal.signin import factors
+from osmo_portal.signin.views import Confirm, SignIn
 from profiles.models import User
 from tokens.models import AccessToken
 
 ORDER = ["AccessToken", "ServiceAccount", "Person", "Role", "Pool", "Event"]
 SAFE = {"GET", "HEAD", "OPTIONS"}
-
-
-class ConfirmForm(forms.Form):
-    password = forms.CharField(
-        strip=False, widget=forms.PasswordInput(attrs={"autocomplete": "current-password", "autofocus": True})
-    )
-
-    def __init__(self, *args: Any, request: HttpRequest, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self.request = request
-
-    def clean_password(self) -> None:
-        name = self.request.user.get_username()
-        if not get_adapter().authenticate(self.request, username=name, password=self.cleaned_data["password"]):
-            raise ValidationError("The password is wrong. Small and capital letters differ.")
-
-
-class Confirm(RedirectURLMixin, FormView):
-    """Asks who is signed in for the password once more, and leads back to what wanted that."""
-
-    form_class = ConfirmForm
-    template_name = "registration/confirm.html"
-
-    def get_form_kwargs(self) -> dict[str, Any]:
-        return {**super().get_form_kwargs(), "request": self.request}
-
-    def get_default_redirect_url(self) -> str:
-        return reverse("admin:index")
-
-    def form_valid(self, form: Any) -> HttpResponse:
-        recent.note(self.request)
-        return HttpResponseRedirect(self.get_success_url())
 
 
 class OwnPassword(PasswordChangeView):
@@ -115,6 +80,8 @@ class Console(admin.AdminSite):
         which sends them to the sign-in; that tells them."""
         if not self.has_permission(request):
             return None
+        if factors.must_add_one(request.user):
+            return HttpResponseRedirect(reverse("mfa_index"))
         if request.method not in SAFE and Actor.signed_in(request, Door.ADMIN).changes_nothing:
             raise PermissionDenied("An auditor reads everything and changes nothing. Ask an administrator.")
         return None
@@ -133,8 +100,7 @@ class Console(admin.AdminSite):
         return [path("confirm/", self.admin_view(self.confirm), name="confirm"), *super().get_urls()]
 
     def confirm(self, request: HttpRequest) -> Any:
-        view = Confirm.as_view(extra_context={**self.each_context(request), "title": "Is it you?"})
-        return view(request)
+        return Confirm.as_view()(request)
 
     def password_change(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:
         view = OwnPassword.as_view(

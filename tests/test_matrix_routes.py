@@ -27,6 +27,7 @@ PUBLIC = {
     "/api/auth/keys",
     "/api/auth/jwt/access_token",
     "/admin/login/",
+    "/admin/login/second-step/",
     "/admin/login/forgotten/",
     "/admin/login/forgotten/sent/",
     "/admin/login/new-password/my-token/",

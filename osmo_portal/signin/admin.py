@@ -4,7 +4,8 @@ from typing import Any
 
 from django.conf import settings
 
-from osmo_portal.signin import mail
+from osmo_portal.console.change import ReasonForm
+from osmo_portal.signin import factors, mail
 from profiles.admin.people import PersonSection
 from profiles.admin.users import UserChange
 from profiles.models import User
@@ -24,4 +25,21 @@ class Invite(UserChange):
         return f"The invitation is on its way to {self.record.email}."
 
 
-PersonSection.record_changes = (*PersonSection.record_changes, Invite)  # type: ignore[assignment]
+class ResetFactors(UserChange):
+    slug, label, heading, danger = "reset-factors", "Reset second factors", "Take the second factors of {} away", True
+    form_class = ReasonForm
+    explanation = (
+        "For somebody who lost them. Make sure that it is the person who asks.",
+        "The next sign-in wants the password alone, until a new factor is added.",
+    )
+
+    @classmethod
+    def fits(cls, record: User) -> bool:
+        return super().fits(record) and factors.of(record).exists()
+
+    def perform(self, reason: str) -> str:
+        factors.reset(self.record, by=self.by, reason=reason)
+        return f"{self.record} has no second factor any more."
+
+
+PersonSection.record_changes = (*PersonSection.record_changes, Invite, ResetFactors)  # type: ignore[assignment]
