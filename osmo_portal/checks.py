@@ -4,7 +4,8 @@ from typing import Any
 
 from cryptography.fernet import Fernet
 from django.conf import settings
-from django.core.checks import CheckMessage, Error, register
+from django.core.checks import CheckMessage, Error, Info, register
+from django.core.checks import Warning as Advice
 from django.core.exceptions import ImproperlyConfigured
 
 HOW_TO_MAKE = "Run `make run` (or `python manage.py write_env`) to write a .env file, or set it in the environment."
@@ -47,3 +48,27 @@ def maximum_lifetime_is_sane(**kwargs: Any) -> list[CheckMessage]:
     if 1 <= settings.MAX_TOKEN_DAYS <= 3650:
         return []
     return [Error("MAX_TOKEN_DAYS must lie between 1 and 3650.", hint="The default is 365.", id="osmo.E005")]
+
+
+@register()
+def required_factors_are_known(**kwargs: Any) -> list[CheckMessage]:
+    if settings.REQUIRE_MFA in {"administrators", "staff", "none"}:
+        return []
+    hint = "It is administrators, staff or none."
+    return [Error(f"REQUIRE_MFA {settings.REQUIRE_MFA!r} is unknown.", hint=hint, id="osmo.E006")]
+
+
+@register(deploy=True)
+def administrators_have_a_second_factor(**kwargs: Any) -> list[CheckMessage]:
+    if settings.REQUIRE_MFA != "none" or not settings.PORTAL_IS_HTTPS:
+        return []
+    hint = "Set REQUIRE_MFA=administrators: they are led to add one at their next sign-in."
+    return [Advice("An administrator's password alone opens everything.", hint=hint, id="osmo.W001")]
+
+
+@register(deploy=True)
+def mail_goes_out(**kwargs: Any) -> list[CheckMessage]:
+    if settings.SENDS_MAIL:
+        return []
+    hint = "Set EMAIL_URL, for example smtp+tls://user:password@mail.example.org:587. Until then no page offers a link."
+    return [Info("Passwords cannot be set by mail.", hint=hint, id="osmo.I001")]

@@ -3,12 +3,14 @@
 import re
 import time
 from collections.abc import Callable
+from io import StringIO
 from typing import Any
 
 import pytest
 from allauth.mfa.models import Authenticator
 from allauth.mfa.totp.internal.auth import format_hotp_value, hotp_value
 from django.contrib.sessions.models import Session
+from django.core.management import call_command
 from django.test import Client
 from django.urls import reverse
 
@@ -317,3 +319,14 @@ def test_nobody_else_does(cast: Cast, name: str) -> None:
 
     assert answer.status_code in (302, 403)
     assert Authenticator.objects.filter(user=cast.mallory, type="totp").exists()
+
+
+@pytest.mark.parametrize("with_factor", [True, False])
+def test_the_way_back_in_ends_at_no_lost_factor(cast: Cast, with_factor: bool) -> None:
+    if with_factor:
+        add_app(visitor("grace"))
+
+    call_command("recover_admin", "grace", stdout=StringIO(), stderr=StringIO())
+
+    assert not Authenticator.objects.exists()
+    assert Event.objects.filter(action="factors.reset", object_label="grace").exists() == with_factor

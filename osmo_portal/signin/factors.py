@@ -16,6 +16,7 @@ from osmo_portal.events.actor import Actor, Door
 from osmo_portal.events.trail import audited, record
 from profiles.models import User
 from profiles.rules import require_administrator, require_reason
+from profiles.signals import user_recovered
 
 PORTAL = "OSMO portal"
 CODES = Authenticator.Type.RECOVERY_CODES
@@ -44,6 +45,13 @@ def reset(person: User, *, by: Actor, reason: str) -> None:
         if not count:
             raise ValidationError(f"{person} has no second factor.")
         record("factors.reset", by, person, reason=reason)
+
+
+@receiver(user_recovered)
+def _reset_with_recovery(sender: Any, user: User, by: Actor, reason: str, **kwargs: Any) -> None:
+    """The way back in must not end at a factor that is lost."""
+    if Authenticator.objects.filter(user=user).exists():
+        reset(user, by=by, reason=reason)
 
 
 def note(action: str, request: HttpRequest, kind: str, **details: Any) -> None:

@@ -273,4 +273,4 @@ class NewPassword(PasswordResetConfirmView):
         return HttpResponseRedirect(reverse("admin:login"))
 
     def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
-        return super().get_context_data(**{**_site(self.request, self.title), **kwargs})
+        return {**super().get_context_data(**kwargs), **_site(self.request, self.title)}
