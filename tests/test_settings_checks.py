@@ -123,7 +123,7 @@ def test_an_unset_environment_is_refused_with_all_that_is_wrong_and_no_key_is_ec
 
 
 def test_a_production_deployment_has_no_complaint() -> None:
-    safe = {"PORTAL_URL": "https://osmo.example.com", "REQUIRE_MFA": "administrators"}
+    safe = {"PORTAL_URL": "https://osmo.example.com", "REQUIRE_MFA": "administrators", "EMAIL_URL": "smtp://127.0.0.1"}
     result = manage("check", "--deploy", "--fail-level", "WARNING", **safe)
 
     assert (result.returncode, result.stderr) == (0, "")
