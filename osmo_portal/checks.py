@@ -1,6 +1,7 @@
 """System checks: a wrong deployment fails at start, with a hint, and not at the first request."""
 
 from typing import Any
+from urllib.parse import urlsplit
 
 from cryptography.fernet import Fernet
 from django.conf import settings
@@ -56,6 +57,16 @@ def required_factors_are_known(**kwargs: Any) -> list[CheckMessage]:
         return []
     hint = "It is administrators, staff or none."
     return [Error(f"REQUIRE_MFA {settings.REQUIRE_MFA!r} is unknown.", hint=hint, id="osmo.E006")]
+
+
+@register()
+def provider_is_safe(**kwargs: Any) -> list[CheckMessage]:
+    issuer = urlsplit(settings.OIDC_ISSUER)
+    loopback = issuer.scheme == "http" and issuer.hostname in {"localhost", "127.0.0.1", "::1"}
+    if not settings.OIDC_ISSUER or issuer.scheme == "https" or loopback:
+        return []
+    hint = "Set it to the issuer as the provider writes it, beginning with https://."
+    return [Error(f"OIDC_ISSUER {settings.OIDC_ISSUER!r} cannot be trusted.", hint=hint, id="osmo.E007")]
 
 
 @register(deploy=True)

@@ -132,6 +132,16 @@ MFA_RECOVERY_CODE_DIGITS = 10
 MFA_REAUTHENTICATION_REQUIRED = False  # the pages ask osmo_portal.console.recent
 # Who cannot use the console without a second factor: administrators, staff (operators and auditors too) or none.
 REQUIRE_MFA = env.str("REQUIRE_MFA", default="none")
+# Single sign-on by OpenID Connect, where OIDC_ISSUER and OIDC_CLIENT_ID are set.
+OIDC_ISSUER = env.str("OIDC_ISSUER", default="")
+OIDC_CLIENT_ID = env.str("OIDC_CLIENT_ID", default="")
+OIDC_CLIENT_SECRET = env.str("OIDC_CLIENT_SECRET", default="")
+OIDC_NAME = env.str("OIDC_NAME", default="single sign-on")
+OIDC_SCOPE = env.str("OIDC_SCOPE", default="openid profile email")
+OIDC_CREATE_PEOPLE = env.bool("OIDC_CREATE_PEOPLE", default=False)
+OIDC_USER_CLAIM = env.str("OIDC_USER_CLAIM", default="preferred_username")  # the user id of who is created
+OIDC_ROLE_CLAIM = env.str("OIDC_ROLE_CLAIM", default="")
+OIDC_ROLE_MAP = env.dict("OIDC_ROLE_MAP", default={})  # value of the claim: role, or operators, or auditors
 # Failures alone are counted: of an address, and of a user id (osmo_portal.signin.browsers).
 ACCOUNT_RATE_LIMITS = {"login": None, "login_failed": "30/15m/ip,10/15m/key", "reset_password": "20/15m/ip,3/15m/key"}
 PASSWORD_RESET_TIMEOUT = 24 * 60 * 60  # seconds that a link in a mail works for

@@ -176,3 +176,19 @@ def test_a_portal_that_sends_no_mail_says_so(settings: Any, sends: bool) -> None
     settings.SENDS_MAIL = sends
 
     assert ("osmo.I001" in deployed()) != sends
+
+
+@pytest.mark.parametrize(
+    ("issuer", "refused"),
+    [
+        ("", False),
+        ("https://id.example.com/realms/x", False),
+        ("http://127.0.0.1:9000", False),
+        ("http://id.example.com", True),
+        ("id.example.com", True),
+    ],
+)
+def test_a_provider_over_plain_http_is_e007(settings: Any, issuer: str, refused: bool) -> None:
+    settings.OIDC_ISSUER = issuer
+
+    assert ("osmo.E007" in found()) == refused

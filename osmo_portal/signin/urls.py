@@ -10,6 +10,8 @@ from osmo_portal.signin import views
 urlpatterns = [
     path("login/", views.SignIn.as_view(), name="account_login"),
     path("login/second-step/", views.SecondStep.as_view(), name="mfa_authenticate"),
+    path("login/sso/", views.SingleSignOn.as_view(), name="sso"),
+    path("login/sso/back/", views.SingleSignOnBack.as_view(), name="sso_back"),
     path("login/forgotten/", views.Forgotten.as_view(), name="forgotten"),
     path("login/forgotten/sent/", views.ForgottenSent.as_view(), name="forgotten_sent"),
     path("login/new-password/<uidb64>/", views.NewPassword.as_view(), name="new_password"),

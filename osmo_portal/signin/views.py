@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from allauth.account.utils import get_next_redirect_url, perform_login
 from allauth.account.views import LoginView
 from allauth.core import ratelimit
 from allauth.mfa.base.views import AuthenticateView
@@ -12,6 +13,7 @@ from allauth.mfa.webauthn.internal.auth import begin_authentication
 from allauth.mfa.webauthn.views import AddWebAuthnView, RemoveWebAuthnView
 from django.conf import settings
 from django.contrib import admin, messages
+from django.contrib.auth import logout
 from django.contrib.auth.mixins import LoginRequiredMixin
 from django.contrib.auth.views import INTERNAL_RESET_SESSION_TOKEN, PasswordResetConfirmView, RedirectURLMixin
 from django.core.exceptions import NON_FIELD_ERRORS, PermissionDenied
@@ -23,7 +25,7 @@ from django.views.generic import FormView, TemplateView, View
 from osmo_portal.console import recent
 from osmo_portal.events.actor import Actor, Door
 from osmo_portal.events.trail import audited
-from osmo_portal.signin import factors, mail
+from osmo_portal.signin import factors, mail, oidc
 from osmo_portal.signin.adapter import TOO_MANY, home_of
 from osmo_portal.signin.forms import (
     AddAppForm,
@@ -66,7 +68,53 @@ class SignIn(LoginView):
 
 
 def _site(request: HttpRequest, title: str) -> dict[str, Any]:
-    return {**admin.site.each_context(request), "title": title, "sends_mail": settings.SENDS_MAIL}
+    return {
+        **admin.site.each_context(request),
+        "title": title,
+        "sends_mail": settings.SENDS_MAIL,
+        "provider": settings.OIDC_NAME if oidc.is_on() else "",
+    }
+
+
+class SingleSignOn(View):
+    """To the identity provider. It changes nothing here, so a link leads to it; the CSP lets no form go elsewhere."""
+
+    def get(self, request: HttpRequest) -> HttpResponse:
+        if not oidc.is_on():
+            raise Http404
+        back = get_next_redirect_url(request) or ""
+        try:
+            return HttpResponseRedirect(oidc.begin(request, back=back, again=request.user.is_authenticated))
+        except oidc.Refused as refused:
+            return _turned_away(request, str(refused))
+
+
+class SingleSignOnBack(View):
+    """From the identity provider."""
+
+    def get(self, request: HttpRequest) -> HttpResponse:
+        if not oidc.is_on():
+            raise Http404
+        try:
+            claims, kept = oidc.finish(request)
+        except oidc.Refused as refused:
+            return _turned_away(request, str(refused))
+        try:
+            person = oidc.person_of(request, claims)
+        except oidc.Refused as refused:
+            oidc.record_refusal(request, claims)
+            return _turned_away(request, str(refused))
+        if request.user == person:
+            recent.note(request)
+            return HttpResponseRedirect(kept["back"] or home_of(person))
+        if request.user.is_authenticated:
+            logout(request)
+        return perform_login(request, person, redirect_url=kept["back"] or None)
+
+
+def _turned_away(request: HttpRequest, sentence: str) -> HttpResponse:
+    messages.error(request, sentence)
+    return HttpResponseRedirect(reverse("admin:login"))
 
 
 def too_many(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
