@@ -72,6 +72,7 @@ check: export KEY_ENCRYPTION_KEYS = $(call random,32)
 check: export PORTAL_URL = https://portal.example
 check: export DATABASE_URL = sqlite://:memory:
 check: export DEBUG = false
+check: export REQUIRE_MFA = administrators
 check: $(CLI) $(DEV)
 	$(VENV)/bin/ruff check --quiet
 	$(VENV)/bin/ruff format --check --quiet

@@ -1,10 +1,12 @@
 """System checks: a wrong deployment fails at start, with a hint, and not at the first request."""
 
 from typing import Any
+from urllib.parse import urlsplit
 
 from cryptography.fernet import Fernet
 from django.conf import settings
-from django.core.checks import CheckMessage, Error, register
+from django.core.checks import CheckMessage, Error, Info, register
+from django.core.checks import Warning as Advice
 from django.core.exceptions import ImproperlyConfigured
 
 HOW_TO_MAKE = "Run `make run` (or `python manage.py write_env`) to write a .env file, or set it in the environment."
@@ -47,3 +49,37 @@ def maximum_lifetime_is_sane(**kwargs: Any) -> list[CheckMessage]:
     if 1 <= settings.MAX_TOKEN_DAYS <= 3650:
         return []
     return [Error("MAX_TOKEN_DAYS must lie between 1 and 3650.", hint="The default is 365.", id="osmo.E005")]
+
+
+@register()
+def required_factors_are_known(**kwargs: Any) -> list[CheckMessage]:
+    if settings.REQUIRE_MFA in {"administrators", "staff", "none"}:
+        return []
+    hint = "It is administrators, staff or none."
+    return [Error(f"REQUIRE_MFA {settings.REQUIRE_MFA!r} is unknown.", hint=hint, id="osmo.E006")]
+
+
+@register()
+def provider_is_safe(**kwargs: Any) -> list[CheckMessage]:
+    issuer = urlsplit(settings.OIDC_ISSUER)
+    loopback = issuer.scheme == "http" and issuer.hostname in {"localhost", "127.0.0.1", "::1"}
+    if not settings.OIDC_ISSUER or issuer.scheme == "https" or loopback:
+        return []
+    hint = "Set it to the issuer as the provider writes it, beginning with https://."
+    return [Error(f"OIDC_ISSUER {settings.OIDC_ISSUER!r} cannot be trusted.", hint=hint, id="osmo.E007")]
+
+
+@register(deploy=True)
+def administrators_have_a_second_factor(**kwargs: Any) -> list[CheckMessage]:
+    if settings.REQUIRE_MFA != "none" or not settings.PORTAL_IS_HTTPS:
+        return []
+    hint = "Set REQUIRE_MFA=administrators: they are led to add one at their next sign-in."
+    return [Advice("An administrator's password alone opens everything.", hint=hint, id="osmo.W001")]
+
+
+@register(deploy=True)
+def mail_goes_out(**kwargs: Any) -> list[CheckMessage]:
+    if settings.SENDS_MAIL:
+        return []
+    hint = "Set EMAIL_URL, for example smtp+tls://user:password@mail.example.org:587. Until then no page offers a link."
+    return [Info("Passwords cannot be set by mail.", hint=hint, id="osmo.I001")]

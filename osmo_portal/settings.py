@@ -34,6 +34,7 @@ if TRUSTED_PROXIES:
 INSTALLED_APPS = [
     "osmo_portal.apps.PortalConfig",
     "osmo_portal.events",
+    "osmo_portal.signin",
     "profiles",
     "tokens",
     "osmo_portal.apps.ConsoleConfig",
@@ -42,6 +43,9 @@ INSTALLED_APPS = [
     "django.contrib.sessions",
     "django.contrib.messages",
     "django.contrib.staticfiles",
+    "allauth",
+    "allauth.account",
+    "allauth.mfa",
     "rest_framework",
     "django_filters",
     "drf_spectacular",
@@ -60,6 +64,7 @@ MIDDLEWARE = [
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
+    "allauth.account.middleware.AccountMiddleware",
 ]
 
 ROOT_URLCONF = "osmo_portal.urls"
@@ -109,9 +114,47 @@ AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
 ]
 LOGIN_URL = "admin:login"
+ACCOUNT_ADAPTER = "osmo_portal.signin.adapter.AccountAdapter"
+ACCOUNT_LOGIN_METHODS = {"username"}
+ACCOUNT_SIGNUP_FIELDS = ["username*", "password1*"]  # nobody signs up; allauth takes the fields of the sign-in from it
+ACCOUNT_EMAIL_VERIFICATION = "none"
+ACCOUNT_SESSION_REMEMBER = True  # for SESSION_COOKIE_AGE
+MFA_ADAPTER = "osmo_portal.signin.factors.FactorAdapter"
+MFA_SUPPORTED_TYPES = ["totp", "webauthn", "recovery_codes"]
+MFA_FORMS = {
+    "authenticate": "osmo_portal.signin.forms.SecondStepForm",
+    "authenticate_webauthn": "osmo_portal.signin.forms.SecondStepKeyForm",
+    "activate_totp": "osmo_portal.signin.forms.AddAppForm",
+    "add_webauthn": "osmo_portal.signin.forms.AddKeyForm",
+}
+MFA_TOTP_TOLERANCE = 1  # half a minute to either side
+MFA_RECOVERY_CODE_DIGITS = 10
+MFA_REAUTHENTICATION_REQUIRED = False  # the pages ask osmo_portal.console.recent
+# Who cannot use the console without a second factor: administrators, staff (operators and auditors too) or none.
+REQUIRE_MFA = env.str("REQUIRE_MFA", default="none")
+# Single sign-on by OpenID Connect, where OIDC_ISSUER and OIDC_CLIENT_ID are set.
+OIDC_ISSUER = env.str("OIDC_ISSUER", default="")
+OIDC_CLIENT_ID = env.str("OIDC_CLIENT_ID", default="")
+OIDC_CLIENT_SECRET = env.str("OIDC_CLIENT_SECRET", default="")
+OIDC_NAME = env.str("OIDC_NAME", default="single sign-on")
+OIDC_SCOPE = env.str("OIDC_SCOPE", default="openid profile email")
+OIDC_CREATE_PEOPLE = env.bool("OIDC_CREATE_PEOPLE", default=False)
+OIDC_USER_CLAIM = env.str("OIDC_USER_CLAIM", default="preferred_username")  # the user id of who is created
+OIDC_ROLE_CLAIM = env.str("OIDC_ROLE_CLAIM", default="")
+OIDC_ROLE_MAP = env.dict("OIDC_ROLE_MAP", default={})  # value of the claim: role, or operators, or auditors
+# Failures alone are counted: of an address, and of a user id (osmo_portal.signin.browsers).
+ACCOUNT_RATE_LIMITS = {"login": None, "login_failed": "30/15m/ip,10/15m/key", "reset_password": "20/15m/ip,3/15m/key"}
+PASSWORD_RESET_TIMEOUT = 24 * 60 * 60  # seconds that a link in a mail works for
 
+# Mail goes out only where EMAIL_URL says how; without it no page offers a link by mail.
+EMAIL_URL = env.str("EMAIL_URL", default="")
+SENDS_MAIL = bool(EMAIL_URL)
+vars().update(env.email_url_config(EMAIL_URL or "dummymail://"))
+DEFAULT_FROM_EMAIL = env.str("MAIL_FROM", default=f"OSMO portal <noreply@{_portal.hostname}>")
+EMAIL_TIMEOUT = 10
+# Shared by all processes. Where one process may count for itself, `local` costs no query.
 CACHES = {
-    "default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"},
+    "default": {"BACKEND": "django.core.cache.backends.db.DatabaseCache", "LOCATION": "portal_cache"},
     "local": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"},  # each process its own: costs no query
 }
 

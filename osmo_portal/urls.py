@@ -10,6 +10,7 @@ urlpatterns = [
     path("", include("tokens.api.urls")),
     path("me/", include("tokens.me.urls")),
     path("", include("profiles.api.urls")),
+    path("admin/", include("osmo_portal.signin.urls")),
     path("admin/", admin.site.urls),
     path("", views.home, name="home"),
 ]
@@ -17,4 +18,5 @@ urlpatterns = [
 handler400 = "osmo_portal.views.bad_request"
 handler403 = "osmo_portal.views.forbidden"
 handler404 = "osmo_portal.views.not_found"
+handler429 = "osmo_portal.signin.views.too_many"  # allauth asks for it
 handler500 = "osmo_portal.views.server_error"

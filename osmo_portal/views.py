@@ -9,14 +9,15 @@ from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_safe
 
 from osmo_portal.middleware import error_answer
+from osmo_portal.signin.adapter import home_of
 
 PAGES = ("/admin/", "/me/")  # for people; below all other addresses are programs
 
 
 @require_safe
 def home(request: HttpRequest) -> HttpResponse:
-    person = request.user.is_authenticated and not request.user.is_staff
-    return HttpResponseRedirect(reverse("my_tokens" if person else "admin:index"))
+    signed_in = request.user.is_authenticated
+    return HttpResponseRedirect(home_of(request.user) if signed_in else reverse("admin:index"))
 
 
 @csrf_exempt

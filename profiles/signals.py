@@ -14,6 +14,8 @@ from osmo_portal.events.trail import audited, record
 user_deactivated = Signal()
 # Sent with user, by, reason, when a user's record ends for good.
 user_deleted = Signal()
+# Sent with user, by, reason, when the shell gives a person the way back in.
+user_recovered = Signal()
 # Sent with role, by, after the new maximum was saved.
 maximum_lifetime_changed = Signal()
 

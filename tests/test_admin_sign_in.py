@@ -30,22 +30,49 @@ def test_who_may_use_the_console_signs_in(cast: Cast, name: str) -> None:
     assert (last_event().action, last_event().actor) == ("signin.succeeded", name)
 
 
-def test_anybody_else_gets_a_plain_sentence_and_no_session(cast: Cast) -> None:
+def test_anybody_else_signs_in_too_and_is_led_to_the_own_page(cast: Cast) -> None:
     client = Client()
 
     answer = sign_in("ada", client=client)
 
-    assert "this console is for administrators, operators and auditors" in form_errors(answer)["__all__"][0]
+    assert answer["Location"] == client.get("/")["Location"] != INDEX
+    assert client.get(answer["Location"]).status_code == 200
+    assert (last_event().action, last_event().actor) == ("signin.succeeded", "ada")
+
+
+def test_the_console_tells_anybody_else_in_a_plain_sentence_and_without_a_loop(cast: Cast) -> None:
+    client = Client()
+
+    answer = client.post(LOGIN, {"username": "ada", "password": PASSWORD, "next": INDEX}, follow=True)
+
+    assert [address for address, _ in answer.redirect_chain] == [INDEX, f"{LOGIN}?next={INDEX}"]
+    assert answer.status_code == 403
+    assert "this console is for administrators, operators and auditors" in text(answer)
+
+
+def test_anybody_signs_out(cast: Cast) -> None:
+    client = visitor("ada")
+
+    assert "You are signed out." in text(client.post(reverse("admin:logout")))
     assert "_auth_user_id" not in client.session
 
 
-def test_who_lost_the_right_gets_a_plain_sentence_and_no_loop(cast: Cast) -> None:
-    client = visitor("ada")
+def test_signing_in_changes_the_key_of_the_session(cast: Cast) -> None:
+    client = Client()
+    client.cookies["sessionid"] = fixed = client.session.session_key or "x" * 32
 
-    answer = client.get(INDEX, follow=True)
+    sign_in("grace", client=client)
 
-    assert len(answer.redirect_chain) == 1
-    assert "You are signed in as ada, but this console is for" in text(answer)
+    assert client.cookies["sessionid"].value != fixed
+
+
+@pytest.mark.parametrize("page", ["/admin/login/", "/admin/signup/", "/admin/own/email/", "/accounts/login/"])
+def test_nobody_signs_up_and_no_page_of_the_library_shows(cast: Cast, page: str) -> None:
+    answer = Client().get(page)
+
+    assert answer.status_code in (200, 302, 404)
+    assert "allauth" not in text(answer).lower()
+    assert "sign up" not in text(answer).lower()
 
 
 @pytest.mark.parametrize(
@@ -158,8 +185,17 @@ def test_a_bad_change_of_password_changes_nothing(cast: Cast, old: str, first: s
     assert User.objects.get(username="grace").check_password(PASSWORD)
 
 
-def test_the_page_of_the_own_password_is_for_the_console_alone(cast: Cast) -> None:
-    assert visitor("ada").get(PAGE).status_code == 302
+def test_everybody_has_the_page_of_the_own_password(cast: Cast) -> None:
+    client = visitor("ada")
+
+    answer = client.post(PAGE, {"old_password": PASSWORD, "new_password1": NEW, "new_password2": NEW})
+
+    assert answer["Location"] == reverse("admin:password_change_done")
+    assert User.objects.get(username="ada").check_password(NEW)
+
+
+def test_the_page_of_the_own_password_wants_somebody_who_is_signed_in(cast: Cast) -> None:
+    assert Client().get(PAGE)["Location"].startswith(LOGIN)
 
 
 def test_an_apps_own_index_leads_to_the_first_page(cast: Cast) -> None:

@@ -9,7 +9,7 @@ from django.urls import reverse
 
 from osmo_portal.console import recent
 from tests.cast import PASSWORD, Cast
-from tests.console import form_errors, visitor
+from tests.console import form_errors, text, visitor
 
 PAGE = reverse("admin:confirm")
 LIST = reverse("admin:tokens_accesstoken_changelist")
@@ -34,6 +34,7 @@ def test_who_signed_in_long_ago_confirms_with_the_password(
     time_machine_days(0.02)
 
     page = asked(client)
+    assert f'name="next" value="{LIST}"' in text(client.get(page))
     answer = client.post(page, {"password": PASSWORD})
 
     assert page.startswith(f"{PAGE}?next=")

@@ -123,7 +123,8 @@ def test_an_unset_environment_is_refused_with_all_that_is_wrong_and_no_key_is_ec
 
 
 def test_a_production_deployment_has_no_complaint() -> None:
-    result = manage("check", "--deploy", "--fail-level", "WARNING", PORTAL_URL="https://osmo.example.com")
+    safe = {"PORTAL_URL": "https://osmo.example.com", "REQUIRE_MFA": "administrators", "EMAIL_URL": "smtp://127.0.0.1"}
+    result = manage("check", "--deploy", "--fail-level", "WARNING", **safe)
 
     assert (result.returncode, result.stderr) == (0, "")
 
@@ -141,3 +142,53 @@ def test_no_server_starts_on_a_wrong_configuration() -> None:
 
     assert result.returncode != 0
     assert "SECRET_KEY is not set" in result.stderr
+
+
+def test_an_unknown_kind_of_required_factor_is_e006(settings: Any) -> None:
+    settings.REQUIRE_MFA = "adminstrators"
+
+    assert "administrators, staff or none" in found()["osmo.E006"]
+
+
+def deployed() -> set[str]:
+    return {message.id or "" for message in run_checks(include_deployment_checks=True)}
+
+
+@pytest.mark.parametrize(
+    ("url", "asked", "warned"),
+    [
+        ("https://osmo.example.com", "none", True),
+        ("https://osmo.example.com", "administrators", False),
+        ("http://127.0.0.1:8000", "none", False),
+    ],
+)
+def test_passwords_alone_are_warned_of_where_others_reach_the_portal(
+    settings: Any, url: str, asked: str, warned: bool
+) -> None:
+    set_url(settings, url)
+    settings.REQUIRE_MFA = asked
+
+    assert ("osmo.W001" in deployed()) == warned
+
+
+@pytest.mark.parametrize("sends", [True, False])
+def test_a_portal_that_sends_no_mail_says_so(settings: Any, sends: bool) -> None:
+    settings.SENDS_MAIL = sends
+
+    assert ("osmo.I001" in deployed()) != sends
+
+
+@pytest.mark.parametrize(
+    ("issuer", "refused"),
+    [
+        ("", False),
+        ("https://id.example.com/realms/x", False),
+        ("http://127.0.0.1:9000", False),
+        ("http://id.example.com", True),
+        ("id.example.com", True),
+    ],
+)
+def test_a_provider_over_plain_http_is_e007(settings: Any, issuer: str, refused: bool) -> None:
+    settings.OIDC_ISSUER = issuer
+
+    assert ("osmo.E007" in found()) == refused

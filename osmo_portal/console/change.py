@@ -102,8 +102,8 @@ class Change(FormView):
 
     def get_success_url(self) -> str:
         if self.record is None:
-            return self.section.address("changelist")
-        return self.section.address("change", self.record.pk)
+            return str(self.section.address("changelist"))
+        return str(self.section.address("change", self.record.pk))
 
     def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
         heading = (self.heading or self.label).format(self.record)

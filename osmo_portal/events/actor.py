@@ -104,6 +104,16 @@ class Actor:
         return cls(door=Door.COMMAND, _name=_shell_name())
 
     @classmethod
+    def provider(cls, request: HttpRequest, issuer: str) -> "Actor":
+        """The identity provider, which the operator trusts with making people and with the roles that are mapped."""
+        return cls(
+            door=Door.ADMIN,
+            roles=frozenset({ADMINISTRATOR_ROLE}),
+            _name=f"provider:{issuer}"[:254],
+            **facts(request),
+        )
+
+    @classmethod
     def bootstrap(cls) -> "Actor":
         """The shell as an administrator: for making the first one, and for recovering one. Nothing else uses it."""
         return cls(door=Door.COMMAND, roles=frozenset({ADMINISTRATOR_ROLE}), _name=_shell_name())

@@ -6,10 +6,11 @@ Either way `request.user` is the user and `request.auth` the Actor: the powers i
 from django.http import HttpRequest
 from drf_spectacular.extensions import OpenApiAuthenticationExtension
 from rest_framework import authentication
-from rest_framework.exceptions import AuthenticationFailed
+from rest_framework.exceptions import AuthenticationFailed, PermissionDenied
 from rest_framework.request import Request
 
 from osmo_portal.events.actor import Actor, Door, facts
+from osmo_portal.signin import factors
 from profiles.models import User
 from tokens import jwt, standing
 from tokens.models import AccessToken
@@ -48,6 +49,8 @@ class ConsoleAuthentication(authentication.SessionAuthentication):
         if Door.of_api(request.path_info) != Door.REST:
             return None
         signed_in = super().authenticate(request)
+        if signed_in and factors.must_add_one(signed_in[0]):
+            raise PermissionDenied("Add a second factor to your sign-in first, in the console.")
         return (signed_in[0], Actor.signed_in(request._request, Door.REST)) if signed_in else None
 
 

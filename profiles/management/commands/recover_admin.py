@@ -8,6 +8,7 @@ from osmo_portal.events.trail import audited, record
 from profiles.management.door import DoorCommand
 from profiles.models import User
 from profiles.rules import ADMINISTRATOR_ROLE
+from profiles.signals import user_recovered
 
 REASON = "recovered from the shell"
 
@@ -38,3 +39,4 @@ def _recover(person: User, password: str) -> None:
             person.reactivate(by=by, reason=REASON)
         person.assign_role(ADMINISTRATOR_ROLE, by=by)
         person.change_password(password, by=by)
+        user_recovered.send(User, user=person, by=by, reason=REASON)

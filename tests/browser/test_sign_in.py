@@ -1,0 +1,101 @@
+"""Signing in, in a real browser: a password, an authenticator app, a security key."""
+
+import time
+from collections.abc import Callable
+
+import pytest
+from allauth.mfa.models import Authenticator
+from allauth.mfa.totp.internal.auth import format_hotp_value, hotp_value
+from django.urls import reverse
+from playwright.sync_api import BrowserContext, Page, expect
+
+from tests.cast import PASSWORD, Cast
+
+OWN = reverse("mfa_index")
+
+
+@pytest.fixture
+def stage(transactional_db: None) -> Cast:
+    return Cast()
+
+
+@pytest.fixture
+def enter(page: Page) -> Callable[[str], None]:
+    """Takes the first step: user id and password."""
+
+    def enter(name: str) -> None:
+        page.goto("/admin/login/")
+        page.get_by_label("User id").fill(name)
+        page.get_by_label("Password").fill(PASSWORD)
+        page.get_by_role("button", name="Sign in").click()
+
+    return enter
+
+
+@pytest.fixture
+def key(context: BrowserContext, page: Page) -> None:
+    """A virtual security key that agrees to everything."""
+    devtools = context.new_cdp_session(page)
+    devtools.send("WebAuthn.enable")
+    options = {"protocol": "ctap2", "transport": "usb", "hasUserVerification": True, "isUserVerified": True}
+    devtools.send("WebAuthn.addVirtualAuthenticator", {"options": {**options, "automaticPresenceSimulation": True}})
+
+
+def code_of(secret: str, ahead: int = 0) -> str:
+    return format_hotp_value(hotp_value(secret, int(time.time()) // 30 + ahead))
+
+
+def fits(page: Page) -> bool:
+    return bool(page.evaluate("document.documentElement.scrollWidth <= innerWidth"))
+
+
+def test_an_app_is_added_and_asked_for_at_the_next_sign_in(
+    stage: Cast, page: Page, enter: Callable[[str], None]
+) -> None:
+    page.set_viewport_size({"width": 390, "height": 900})
+    enter("grace")
+    page.goto(OWN)
+    page.get_by_role("link", name="Add an authenticator app").click()
+    secret = page.locator("#key").inner_text()
+    assert fits(page)
+    page.get_by_label("Authenticator code").fill(code_of(secret))
+    page.get_by_role("button", name="Add the app").click()
+
+    codes = page.locator("#codes").inner_text().split()
+    assert len(codes) == 10
+    page.get_by_role("link", name="I have them").click()
+    expect(page.get_by_text("10 left.")).to_be_visible()
+    page.get_by_role("button", name="Log out").click()
+
+    enter("grace")
+    expect(page.get_by_role("heading", name="Second step")).to_be_visible()
+    assert fits(page)
+    page.get_by_label("Code").fill("000000")
+    page.get_by_role("button", name="Sign in").click()
+    expect(page.get_by_text("That was not right.")).to_be_visible()
+    page.get_by_label("Code").fill(code_of(secret, ahead=1))
+    page.get_by_role("button", name="Sign in").click()
+    expect(page.get_by_role("heading", name="Console")).to_be_visible()
+
+
+def test_a_security_key_is_added_and_used(stage: Cast, page: Page, key: None, enter: Callable[[str], None]) -> None:
+    enter("grace")
+    page.goto(reverse("add_key"))
+    page.get_by_label("Name of the key").fill("Blue key")
+    page.get_by_role("button", name="Add the key").click()
+    expect(page.get_by_role("heading", name="Your recovery codes")).to_be_visible()
+    page.get_by_role("link", name="I have them").click()
+    expect(page.get_by_role("rowheader", name="Blue key")).to_be_visible()
+    page.get_by_role("button", name="Log out").click()
+
+    enter("grace")
+    page.get_by_role("button", name="Use the security key").click()
+    expect(page.get_by_role("heading", name="Console")).to_be_visible()
+
+    page.goto(f"{reverse('admin:confirm')}?next={OWN}")
+    page.get_by_role("button", name="Use the security key").click()
+    expect(page.get_by_role("heading", name="Your sign-in")).to_be_visible()
+    page.get_by_role("link", name="Remove Blue key").click()
+    page.get_by_role("button", name="Remove it").click()
+    expect(page.get_by_text("Your security key is removed.")).to_be_visible()
+    assert not Authenticator.objects.exists()
