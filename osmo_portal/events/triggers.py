@@ -40,3 +40,15 @@ def _create_statements(vendor: str) -> list[str]:
         for table in TABLES
         for verb in _verbs(vendor)
     ]
+
+
+def missing(connection: Any) -> list[str]:
+    """Names of the triggers that should be there and are not, or do not fire."""
+    query = "SELECT name FROM sqlite_master WHERE type = 'trigger'"
+    if connection.vendor == "postgresql":
+        query = "SELECT tgname FROM pg_trigger WHERE NOT tgisinternal AND tgenabled <> 'D'"
+    with connection.cursor() as cursor:
+        cursor.execute(query)
+        there = {name for (name,) in cursor.fetchall()}
+    wanted = [f"{table}_no_{verb.lower()}" for table in TABLES for verb in _verbs(connection.vendor)]
+    return [name for name in wanted if name not in there]

@@ -1,0 +1,146 @@
+"""manage.py doctor: what is wrong with an installation, and what to do."""
+
+import io
+import json
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from cryptography.fernet import Fernet
+from django.core.management import CommandError, call_command
+from django.db import OperationalError, connection
+from django.utils import timezone
+
+from osmo_portal.events import triggers
+from osmo_portal.events.actor import Actor
+from osmo_portal.events.models import Event
+from profiles.models import User
+from tests.cast import Cast
+from tokens import doctor
+from tokens.models import SigningKey
+
+PARTS = ["configuration", "database", "migrations", "clock", "keys", "audit trail", "administrators", "mail"]
+
+
+def examined(part: str) -> doctor.Finding:
+    (found,) = [finding for finding in doctor.examine() if finding.part == part]
+    return found
+
+
+def run(*args: str) -> str:
+    out = io.StringIO()
+    call_command("doctor", *args, stdout=out)
+    return out.getvalue()
+
+
+def test_a_sound_installation_gets_a_line_for_each_part(cast: Cast):
+    SigningKey.current_or_first()
+
+    text = run()
+
+    assert [line.split(":")[0].split(maxsplit=1)[1] for line in text.splitlines() if line[0] != " "] == PARTS
+    assert "bad" not in text
+
+
+def test_json_gives_the_same(cast: Cast):
+    findings = json.loads(run("--json"))
+
+    assert [finding["part"] for finding in findings] == PARTS
+    assert {*findings[0]} == {"part", "grade", "says", "advice"}
+
+
+def test_examining_changes_nothing(cast: Cast):
+    before = (Event.objects.count(), SigningKey.objects.count())
+
+    run()
+
+    assert (Event.objects.count(), SigningKey.objects.count()) == before
+
+
+def test_what_is_bad_ends_with_an_error(cast: Cast, settings: Any):
+    settings.MAX_TOKEN_DAYS = 0
+
+    with pytest.raises(CommandError, match="1 finding to mend"):
+        run()
+
+    found = examined("configuration")
+    assert found.grade == "bad"
+    assert "osmo.E005" in found.says
+    assert found.advice
+
+
+def test_a_database_that_does_not_answer_ends_the_examination(cast: Cast, monkeypatch: pytest.MonkeyPatch):
+    def refuse() -> None:
+        raise OperationalError("connection refused\nIs the server running?")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(connection, "ensure_connection", refuse)
+        *_, last = doctor.examine()
+
+    assert (last.part, last.grade, last.says) == ("database", "bad", "It does not answer: connection refused")
+
+
+def test_a_migration_that_is_not_applied_shows(cast: Cast, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(doctor, "_pending_migrations", lambda: 2)
+
+    *_, last = doctor.examine()
+
+    assert (last.part, last.grade) == ("migrations", "bad")
+    assert "migrate" in last.advice
+
+
+def test_a_clock_that_went_back_shows(cast: Cast, time_machine: Any):
+    cast.user_token()
+    time_machine.move_to(timezone.now() - timedelta(hours=1))
+
+    assert examined("clock").grade == "bad"
+
+
+def test_a_lost_encryption_key_shows(cast: Cast, settings: Any):
+    key = SigningKey.current_or_first()
+    settings.KEY_ENCRYPTION_KEYS = [Fernet.generate_key().decode()]
+
+    found = examined("keys")
+
+    assert found.grade == "bad"
+    assert key.kid in found.says
+
+
+def test_a_dropped_trigger_shows(cast: Cast):
+    assert triggers.missing(connection) == []
+    triggers.drop(connection)
+    try:
+        found = examined("audit trail")
+    finally:
+        triggers.create(connection)
+
+    assert found.grade == "bad"
+    assert "events_event_no_update" in found.says
+
+
+def test_one_administrator_is_few_and_none_is_bad(cast: Cast):
+    assert examined("administrators").grade == "warning"
+    cast.ada.assign_role("osmo-admin", by=Actor.bootstrap())
+    assert examined("administrators").grade == "good"
+
+
+def test_no_administrator_is_bad(cast: Cast, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(type(User.objects.all()), "administrators", lambda self: self.none())
+
+    assert "recover_admin" in examined("administrators").advice
+
+
+def test_a_mail_server_that_does_not_answer_shows(cast: Cast, settings: Any):
+    settings.EMAIL_BACKEND = "django.core.mail.backends.smtp.EmailBackend"
+    settings.EMAIL_HOST, settings.EMAIL_PORT = "127.0.0.1", 1
+
+    found = examined("mail")
+
+    assert found.grade == "bad"
+    assert "EMAIL_URL" in found.advice
+
+
+def test_no_mail_is_a_warning(cast: Cast, settings: Any):
+    settings.EMAIL_BACKEND = "django.core.mail.backends.console.EmailBackend"
+
+    assert examined("mail").grade == "warning"
