@@ -47,6 +47,15 @@ def look_and_save(client: Client, page: str, data: dict[str, Any]) -> Answer:
     return client.post(page, {**data, "seen": shown.context["form"]["seen"].value()})
 
 
+def listed(client: Client, url: str) -> int:
+    """How many records the list at the address says there are; the leaver queue tells them by leaver."""
+    page: Answer = client.get(url)
+    assert page.status_code == 200, url
+    if "leavers" in page.context:
+        return sum(leaver.count for leaver in page.context["leavers"])
+    return int(page.context["cl"].result_count)
+
+
 def form_errors(answer: Answer) -> dict[str, list[str]]:
     """What the form that is shown again says is wrong."""
     assert answer.status_code == 200, answer.status_code

@@ -16,7 +16,7 @@ from osmo_portal.console import bars
 from profiles.models import Pool, Role, User
 from tests.bulk import many_tokens
 from tests.cast import PLAIN_ROLE, POOL_ROLE, Cast, in_days
-from tests.console import text, visitor
+from tests.console import listed, text, visitor
 from tokens import outlook
 from tokens.exchange import Refused, exchange
 from tokens.models import AccessToken, LastUse
@@ -82,12 +82,6 @@ def some_of_everything(cast: Cast) -> Cast:
 
 def shown(client: Client) -> Any:
     return client.get(INDEX).context
-
-
-def listed(client: Client, url: str) -> int:
-    page = client.get(url)
-    assert page.status_code == 200, url
-    return int(page.context["cl"].result_count)
 
 
 def test_each_figure_says_what_it_counts(some_of_everything: Cast) -> None:

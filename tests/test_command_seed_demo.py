@@ -15,7 +15,7 @@ from osmo_portal.events import chain
 from osmo_portal.events.models import Event
 from profiles.models import Pool, Role, User
 from tests.cast import Cast
-from tests.console import visitor
+from tests.console import listed, visitor
 from tokens.demo import company, story
 from tokens.models import AccessToken, Secret
 from tokens.models.access_token import State
@@ -103,9 +103,9 @@ def test_each_number_of_the_first_page_is_that_of_its_list():
     assert all(figure.count for figure in page["figures"])
     assert any(week.stands_out for week in page["weeks"])
     for figure in page["figures"]:
-        assert client.get(figure.url).context["cl"].result_count == figure.count.number, figure.label
+        assert listed(client, figure.url) == figure.count.number, figure.label
     for row in [*page["by_role"], *page["by_pool"]]:
-        assert client.get(row.url).context["cl"].result_count == row.count.number, row.name
+        assert listed(client, row.url) == row.count.number, row.name
 
 
 def test_it_prints_who_may_sign_in_and_nothing_else_signs_in():
