@@ -7,7 +7,7 @@ from django.utils import timezone
 from osmo_portal.events.actor import Actor
 from profiles.models import Pool, Role, User
 from tests.cast import PLAIN_ROLE, POOL_ROLE, Cast
-from tokens.models import AccessToken, LastUse
+from tokens.models import AccessToken, BulkOperation, LastUse
 
 CURL = "osmo-cli/6.0.0 (linux; x86_64) python-requests/2.32"
 
@@ -19,6 +19,7 @@ def furnish(cast: Cast) -> None:
     _people(cast, by)
     _service_tokens(cast, by)
     _user_tokens(cast)
+    _operations(by)
 
 
 def _pools_and_roles(by: Actor) -> None:
@@ -71,6 +72,14 @@ def _user_tokens(cast: Cast) -> None:
     cast.user_token("ada", "paused").suspend(by=cast.by("ada"), reason="on leave")
     cast.user_token("ada", "old-laptop", days=5).revoke(by=cast.by("ada"), reason="given back")
     cast.user_token("audrey", "notebook", days=3)
+
+
+def _operations(by: Actor) -> None:
+    """One that was looked at, and one that was begun and not run to its end."""
+    robots = AccessToken.objects.listed().filter(owner__username="robot")
+    BulkOperation.preview(robots, by=by, action="revoke", filters={"owner": "robot"})
+    begun = BulkOperation.preview(robots, by=by, action="suspend", filters={"owner": "robot"})
+    begun.start(robots, by=by, digest=begun.digest, reason="the lab is closed")
 
 
 def _used(token: AccessToken, ago: timedelta) -> None:

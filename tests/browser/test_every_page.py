@@ -147,7 +147,7 @@ def suspend_a_token(page: Page) -> None:
     page.goto(address(AccessToken.objects.live().order_by("pk")[0], "suspend"))
     page.get_by_label("Reason").fill("to see the message")
     page.get_by_role("button", name="Suspend").click()
-    page.get_by_text("is suspended.").wait_for()
+    page.locator(".messagelist").get_by_text("is suspended.").wait_for()
 
 
 def sign_out(page: Page) -> None:
