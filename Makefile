@@ -87,7 +87,7 @@ random = $(shell $(PYTHON) -c 'import base64, secrets; print(base64.urlsafe_b64e
 format: $(DEV)
 	$(VENV)/bin/ruff check --fix-only --quiet
 	$(VENV)/bin/ruff format
-	$(VENV)/bin/djlint templates --reformat --quiet
+	$(VENV)/bin/djlint templates --reformat --quiet || $(VENV)/bin/djlint templates --check --quiet
 
 demo: $(CLI)
 	@$(PY) -m tests.demo
