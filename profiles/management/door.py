@@ -1,10 +1,11 @@
 """The command door: what every command that goes through a way in shares."""
 
+import json as jsonlib
 import sys
 from typing import Any
 
 from django.core.exceptions import PermissionDenied, ValidationError
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from osmo_portal.events.actor import Actor, Door
 from profiles.models import User
@@ -38,6 +39,18 @@ class DoorCommand(BaseCommand):
     def tell(self, sentence: str) -> None:
         """A sentence of the story; not an error, so not in red."""
         self.stderr.write(sentence, str)
+
+    def add_json(self, parser: CommandParser) -> None:
+        parser.add_argument("--json", action="store_true", help="Print the result as one JSON object on stdout.")
+
+    def report(self, sentence: str, bare: object, *, json: bool = False, **facts: Any) -> None:
+        """How a command ends: the sentence on stderr, on stdout the bare result or the facts as one JSON object.
+
+        Instants in `facts` are written as ISO 8601.
+        """
+        self.tell(sentence)
+        told = jsonlib.dumps(facts, default=lambda value: value.isoformat()) if json else str(bare)
+        self.stdout.write(told)
 
     def acting_as(self, username: str) -> Actor:
         """The actor of `--actor`: an active user, checked like anyone. Raises CommandError."""
