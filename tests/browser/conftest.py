@@ -2,7 +2,6 @@
 host for anything fails its test."""
 
 import os
-import shutil
 from collections.abc import Callable, Iterator
 from urllib.parse import urlsplit
 
@@ -10,31 +9,14 @@ import pytest
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Request, expect, sync_playwright
 from pytest_django.live_server_helper import LiveServer
 
+from tests.browser.chromium import FLAGS, chromium
 from tests.cast import PASSWORD, Cast
 
 # Playwright's event loop runs in the thread of the test, where Django would refuse every query.
 os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"] = "true"
 
-NAMES = ("chromium", "chromium-browser", "google-chrome")
-FLAGS = [
-    "--headless",
-    "--no-sandbox",  # the tests may run as root
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
 TELL_VIOLATIONS = """document.addEventListener("securitypolicyviolation", event =>
     console.error(`${event.violatedDirective} forbids ${event.blockedURI} at line ${event.lineNumber}`))"""
-
-
-def chromium() -> str:
-    path = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, NAMES)), None)
-    if not path:
-        raise pytest.UsageError("No Chromium for tests/browser: install one, or set CHROMIUM to its path.")
-    return path
 
 
 @pytest.fixture(scope="session")

@@ -6,7 +6,7 @@ from typing import Any
 
 from playwright.sync_api import Page, sync_playwright
 
-from tests.browser.conftest import FLAGS, chromium
+from tests.browser.chromium import FLAGS, chromium
 from tests.browser.portal import portal
 
 IMAGES = Path(__file__).resolve().parent.parent.parent / "docs" / "images"
