@@ -34,6 +34,16 @@ function able(form, isAble) {
   for (const button of form.querySelectorAll("button[type=submit]")) button.disabled = !isAble;
 }
 
+/* Instants are written in UTC. Whoever points at one is told what that is on the clock of the place. */
+addEventListener("pointerover", ({ target }) => {
+  const time = target instanceof Element && target.closest("time[datetime]");
+  if (time && !time.title) time.title = onTheClockHere(new Date(time.dateTime));
+});
+
+function onTheClockHere(moment) {
+  return moment.toLocaleString(undefined, { dateStyle: "full", timeStyle: "long" });
+}
+
 /* Text fields that complete a name: a list of those that begin with what is typed. */
 for (const input of document.querySelectorAll("input[data-suggest]")) {
   const list = document.createElement("datalist");
