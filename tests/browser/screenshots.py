@@ -47,9 +47,10 @@ def _fill() -> None:
 
 def _pictures(context: Any, url: str, scheme: str) -> Iterator[Picture]:
     """Name and way of each, as an administrator sees it."""
+    from django.db.models import Count, Q
     from django.urls import reverse
 
-    from profiles.models import Role, User
+    from profiles.models import Kind, Role, User
     from tests.browser.pages import sign_in
     from tests.console import ISSUE, address
     from tokens.models import AccessToken
@@ -67,6 +68,10 @@ def _pictures(context: Any, url: str, scheme: str) -> Iterator[Picture]:
     yield "secret", lambda page: _issue(page, issue, f"nightly-{scheme}")
     yield "role-preview", lambda page: _preview(page, address(role, "edit"))
     yield "events", lambda page: page.goto(reverse("admin:events_event_changelist"))
+    live = Count("tokens", filter=Q(tokens__ended_at=None))
+    people = User.objects.filter(kind=Kind.PERSON, is_active=True).exclude(accounts=None)
+    person = people.annotate(live=live).order_by("-live", "pk")[0]
+    sign_in(context, person.username, url)
     yield "my-tokens", lambda page: page.goto(reverse("my_tokens"))
 
 
