@@ -36,11 +36,9 @@ NO_PAGES = {
     r"admin/\w+/\w+/<path:object_id>/delete/$": "Django's; refused, nothing is deleted",
     r"admin/\w+/\w+/<path:object_id>/$": "leads on to the record",
     r"admin/profiles/person/whoever/": "leads on to the person or the service account",
-    r"admin/login/(second-step|new-password|sso)/": "a step of signing in, looked at in test_sign_in",
-    r"admin/login/forgotten/": "there where mail is sent, looked at in test_sign_in",
-    r"admin/own/(app/remove|key/<int:pk>/remove|codes)/": "for those who have a factor, looked at in test_sign_in",
-    r"admin/profiles/person/<int:pk>/(invite|bind|unbind)/": "there where mail is sent, or with a provider",
-    r"admin/profiles/person/<int:pk>/reset-factors/": "of those who have a factor; the same form as the others",
+    r"admin/login/(second-step|new-password)/": "a step of signing in, looked at in test_sign_in",
+    r"admin/login/sso/": "leads on to the provider or back to the sign-in",
+    r"admin/own/key/<int:pk>/remove/": "for those who have a security key, looked at in test_sign_in",
     r"admin/tokens/accesstoken/(find|export)/": "answer a POST alone: the first in test_find, the second with a file",
 }
 

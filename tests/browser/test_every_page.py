@@ -1,19 +1,21 @@
 """What holds for every page: axe-core finds nothing, it fits a telephone, it is light, and the browser is content."""
 
 import re
-from collections.abc import Callable, Iterator
-from importlib.resources import files
+from collections.abc import Callable
 from itertools import chain
 from typing import Any
 
 import pytest
+from allauth.mfa.recovery_codes.internal.auth import RecoveryCodes
+from allauth.mfa.totp.internal.auth import TOTP, generate_totp_secret
 from django.urls import reverse
 from playwright.sync_api import BrowserContext, Page
 from pytest_django.live_server_helper import LiveServer
 
+from osmo_portal.signin.models import ProviderSubject
+from profiles.models import User
+from tests.browser.looks import DESK, TELEPHONE, Look, faults
 from tests.browser.pages import (
-    MAX_REQUESTS,
-    MAX_WEIGHT,
     NO_PAGES,
     NOBODY,
     VISITORS,
@@ -23,50 +25,31 @@ from tests.browser.pages import (
     routes,
     routes_to_pages,
     sign_in,
-    weighed,
 )
 from tests.cast import PLAIN_ROLE, Cast, in_days
 from tests.console import ISSUE, address
 from tests.furniture import furnish
 from tokens.models import AccessToken
 
-Look = tuple[Any, Any]  # the size of the window, the colours
-DESK: Look = ({"width": 1280, "height": 900}, "light")
-TELEPHONE: Look = ({"width": 390, "height": 844}, "dark")
-
-AXE_CORE = files("axe_playwright_python").joinpath("axe.min.js").read_text()
-# All that axe-core looks for by default (WCAG 2.0 and 2.1, A and AA, and its best practices), and the size of targets.
-LOOK_FOR_VIOLATIONS = """async () => {
-  document.getAnimations().forEach(animation => animation.finish());
-  const options = { resultTypes: ["violations"], preload: false, rules: { "target-size": { enabled: true } } };
-  const { violations } = await axe.run(document, options);
-  return violations.map(({ id, help, nodes }) =>
-    `${id}: ${help}: ${nodes.slice(0, 3).map(node => node.html.slice(0, 200)).join(" … ")}`);
-}"""
 # A missing page is one of those that are looked at; the browser tells of its status.
 EXPECTED = "Failed to load resource: the server responded with a status of 404"
 
 
 @pytest.fixture
-def stage(transactional_db: None) -> Cast:
+def stage(transactional_db: None, settings: Any) -> Cast:
+    """With mail and a provider: without them some pages are not there."""
+    settings.SENDS_MAIL, settings.OIDC_ISSUER, settings.OIDC_CLIENT_ID = True, "https://id.example", "portal"
     cast = Cast()
     furnish(cast)
+    give_factors(cast.grace)
+    give_factors(cast.mallory)
+    ProviderSubject.bind(cast.mallory, issuer=settings.OIDC_ISSUER, subject="s-1", by=cast.by("grace"))
     return cast
 
 
-def faults(page: Page, looks: list[Look]) -> Iterator[str]:
-    """What is wrong with the page that is open."""
-    weight, requests = weighed(page)
-    if not 5_000 < weight <= MAX_WEIGHT or requests > MAX_REQUESTS:
-        yield f"it weighs {weight:,} bytes in {requests} requests"
-    page.evaluate(AXE_CORE)
-    for window, colours in looks:
-        page.set_viewport_size(window)
-        page.emulate_media(color_scheme=colours)
-        width = page.evaluate("document.documentElement.scrollWidth")
-        if width > window["width"]:
-            yield f"it is {width} px wide where {window['width']} px are there"
-        yield from (f"{colours}, {window['width']} px: {violation}" for violation in page.evaluate(LOOK_FOR_VIOLATIONS))
+def give_factors(person: User) -> None:
+    TOTP.activate(person, generate_totp_secret())
+    RecoveryCodes.activate(person)
 
 
 def walk(page: Page, addresses: list[str], complaints: list[str], looks: list[Look]) -> list[str]:
