@@ -1,4 +1,4 @@
-"""All settings. Each comes from the environment or from `.env`, with a default that is safe to run on."""
+"""All settings. Each comes from the environment or ENV_FILE (`.env`), with a default that is safe to run on."""
 
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -9,7 +9,7 @@ BASE_DIR = Path(__file__).resolve().parent.parent
 VAR_DIR = BASE_DIR / "var"
 
 env = environ.Env()
-env.read_env(BASE_DIR / ".env")
+env.read_env(env.str("ENV_FILE", default=str(BASE_DIR / ".env")))
 
 # What must be kept secret. Empty values are refused by a system check with a hint (osmo_portal.checks).
 SECRET_KEY = env.str("SECRET_KEY", default="")

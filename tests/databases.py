@@ -55,6 +55,7 @@ def prepare() -> str:
     if "PYTEST_XDIST_WORKER" not in os.environ:
         database = _chosen()
         os.environ |= {
+            "ENV_FILE": os.devnull,  # nothing of a developer's own plays a part
             "DATABASE_URL": database.url,
             "TEST_DATABASE_LABEL": database.label,
             "SECRET_KEY": secrets.token_urlsafe(50),

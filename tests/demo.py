@@ -71,6 +71,7 @@ class Demo:
             "PATH": f"{BIN}:{os.environ['PATH']}",
             "HOME": str(home),
             "LC_ALL": "C.UTF-8",
+            "ENV_FILE": os.devnull,
             "PORT": str(self.port),
             "PORTAL_URL": self.url,
             "DATABASE_URL": f"sqlite:///{home}/portal.sqlite3",
