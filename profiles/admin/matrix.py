@@ -22,10 +22,13 @@ class Cell(NamedTuple):
 
 def cell(says: Says) -> Cell:
     gives = [operation for operation, ways in WAYS.items() if (says.allows - says.denies).intersection(ways)]
-    denies = [o for o, ways in WAYS.items() if o not in gives and says.denies.intersection(ways)]
+    hinders = [o for o, ways in WAYS.items() if o not in gives and says.denies.intersection(ways)]
+    denies = [o for o in hinders if says.denies.issuperset(WAYS[o])]
+    partly = [o for o in hinders if o not in denies]  # another role may still open a way that is left
     told = [_together(gives)] if gives else []
     told += [f"denies {_together(denies)}"] if denies else []
-    kind = "denies" if denies else "all" if len(gives) == len(WAYS) else "some" if gives else "none"
+    told += [f"denies part of {_together(partly)}"] if partly else []
+    kind = "denies" if hinders else "all" if len(gives) == len(WAYS) else "some" if gives else "none"
     return Cell(kind, "; ".join(told) or "–")
 
 
