@@ -141,7 +141,7 @@ ROLES: list[dict[str, Any]] = [
     {
         "name": "no-exec",
         "description": "Denies to enter running workflows, wherever they run.",
-        "policies": [{"effect": "Deny", "actions": ["workflow:Exec"], "resources": ["*"]}],
+        "policies": [{"effect": "Deny", "actions": ["workflow:Exec", "workflow:Rsync"], "resources": ["*"]}],
     },
 ]
 
