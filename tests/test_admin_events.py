@@ -58,6 +58,14 @@ def test_an_event_is_shown_in_full(cast: Cast) -> None:
     assert page.context["buttons"] == []
 
 
+def test_the_door_is_written_as_its_filter_offers_it(cast: Cast) -> None:
+    cast.service_token()
+    page = reverse("admin:events_event_changelist")
+
+    for shown in (visitor("grace").get(page), visitor("grace").get(address(last_event()))):
+        assert f">{last_event().via}<" in re.sub(r"\s", "", text(shown))
+
+
 def test_an_event_leads_to_what_it_is_about(cast: Cast) -> None:
     token = cast.service_token()
     issued = Event.objects.get(action="token.issued")

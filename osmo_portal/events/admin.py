@@ -95,7 +95,7 @@ def lines_panel(event: Event, after: int) -> Panel:
 class EventSection(Section):
     """The trail itself has no timeline and no history: an event never changes."""
 
-    list_display = ("number", "when", "who", "via", "what", "about", "reason")
+    list_display = ("number", "when", "who", "door_used", "what", "about", "reason")
     list_filter = (
         ActionFilter,
         AgeFilter,
@@ -110,7 +110,7 @@ class EventSection(Section):
     search_fields = ("request_id",)
     search_help_text = "A request id, or an event's number."
     suggest_field = "action"
-    fields = ("when", "who", "via", "what", "about", "reason", "ip", "request", "operation", "token_link")
+    fields = ("when", "who", "door_used", "what", "about", "reason", "ip", "request", "operation", "token_link")
     readonly_fields = fields
     panels = (changes_panel, chain_panel)
     list_changes = (ExportEvents, VerifyTail)
@@ -148,6 +148,11 @@ class EventSection(Section):
             lines = lines_panel(event, int(after) if NUMBER.fullmatch(after) else 0)
             answer.context_data["panels"].insert(1, lines)
         return answer
+
+    @admin.display(description="via")
+    def door_used(self, event: Event) -> str:
+        """As the filter and the timelines write it."""
+        return event.via
 
     @admin.display(description="number")
     def number(self, event: Event) -> int:
