@@ -75,3 +75,14 @@ def test_long_texts_fit_the_pages_of_a_person(
     sign_in(context, "ada", live_server.url)
 
     assert too_wide(page, addresses) == []
+
+
+def test_a_long_text_leaves_room_for_the_other_columns_of_a_list(
+    stage: Cast, page: Page, context: BrowserContext, live_server: LiveServer
+) -> None:
+    stage.robot.describe(by=stage.by("grace"), purpose=TEXT)
+    sign_in(context, "grace", live_server.url)
+
+    page.goto(f"{reverse('admin:profiles_serviceaccount_changelist')}?q=robot")
+
+    assert page.evaluate("(r => r.scrollWidth - r.clientWidth)(document.querySelector('.results'))") == 0
