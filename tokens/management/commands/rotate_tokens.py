@@ -111,7 +111,7 @@ class Command(ChoosingCommand):
             )
             count = self._rotate(tokens, refusals, by, grace, options)
         self.report(
-            f"{_tokens(count)} {'would be ' * dry_run}rotated. {_afterwards(grace)}",
+            f"{_tokens(count)} {'would be ' * dry_run}rotated. {_afterwards(grace, dry_run)}",
             count,
             json=options["json"],
             dry_run=dry_run,
@@ -133,7 +133,9 @@ class Command(ChoosingCommand):
             self.tell(f"{refusals.count:,} of {count + refusals.count:,} tokens cannot be rotated.\n{refusals}")
         elif not count:
             raise CommandError("No active token matches.", returncode=NOTHING_MATCHED)
-        if refusals.count and not (count and options["skip_refused"]):
+        if refusals.count and not count:
+            raise CommandError("Nothing was rotated.")
+        if refusals.count and not options["skip_refused"]:
             raise CommandError("Nothing was rotated. Narrow the filters, or leave these out with --skip-refused.")
         if options["expect"] not in (None, count):
             message = f"Nothing was rotated: it would be {count:,}, not {options['expect']:,}. Look again."
@@ -183,7 +185,8 @@ def _check_names(tokens: AccessTokenQuerySet) -> None:
             )
 
 
-def _afterwards(grace: timedelta) -> str:
+def _afterwards(grace: timedelta, dry_run: bool) -> str:
+    work = f"The old secrets {'would ' * dry_run}work"
     if not grace:
-        return "The old secrets work no longer."
-    return f"The old secrets work until {timezone.now() + grace:%Y-%m-%d %H:%M} UTC, or as long as their tokens."
+        return f"{work} no longer."
+    return f"{work} until {timezone.now() + grace:%Y-%m-%d %H:%M} UTC, or as long as their tokens."
