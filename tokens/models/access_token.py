@@ -108,6 +108,11 @@ class AccessTokenQuerySet(AuditedQuerySet["AccessToken"]):
         over |= Q(pk__in=TokenRole.objects.exceeded(now).values("token"))
         return self.outliving(now).alias(lifetime=F("expires_at") - F("issued_at")).filter(over)
 
+    def exceeding(self, days: int, at: datetime | None = None) -> Self:
+        """Not ended, and dated to live longer than `days` from their issue. Suspended ones too: resumed after the
+        maximum was raised again, they would have come back from the dead."""
+        return self.outliving(at or timezone.now()).filter(expires_at__gt=F("issued_at") + timedelta(days=days))
+
     def never_used(self) -> Self:
         return self.filter(Exists(LastUse.objects.filter(token=OuterRef("pk"), at=None)))
 
@@ -274,14 +279,12 @@ class AccessTokenQuerySet(AuditedQuerySet["AccessToken"]):
                 record("tokens.handed_over", by, AccessToken(), lines=lines, **details)
         return len(lines)
 
-    def cap_lifetime(self, days: int, *, by: Actor, reason: str) -> int:
+    def cap_lifetime(self, days: int, *, by: Actor, reason: str, progress: Progress | None = None) -> int:
         """Shortens tokens that would live longer than `days` from their issue. Returns how many."""
         require_power_over_sets(by)
         latest = F("issued_at") + timedelta(days=days)
         values = {"expires_at": Greatest(latest, timezone.now())}
-        # Suspended ones too: resumed after the maximum was raised again, they would have come back from the dead.
-        over = self.listed().filter(expires_at__gt=latest).filter(expires_at__gt=timezone.now())
-        return over._in_batches("tokens.expired", by, reason, values)
+        return self.exceeding(days)._in_batches("tokens.expired", by, reason, values, progress=progress)
 
     def _in_batches(
         self,
@@ -432,6 +435,10 @@ class AccessToken(AuditedModel):
         if (at or timezone.now()) >= self.expires_at:
             return State.EXPIRED
         return State.SUSPENDED if self.suspended_at else State.ACTIVE
+
+    def end_within(self, days: int, at: datetime | None = None) -> datetime:
+        """When it ends at the latest if it may live so many days: never before now."""
+        return min(self.expires_at, max(self.issued_at + timedelta(days=days), at or timezone.now()))
 
     @property
     def role_names(self) -> list[str]:
