@@ -575,10 +575,10 @@ def _environment() -> dict[str, str]:
     return os.environ | {"DATABASE_URL": url}
 
 
-def _begin(file: Path, since: datetime, *program: str) -> "subprocess.Popen[str]":
-    command = [sys.executable, *(program or ["manage.py"]), "rotate_tokens", "--owner=robot", "--actor=grace"]
+def _begin(file: Path, *args: str, program: tuple[str, ...] = ("manage.py",)) -> "subprocess.Popen[str]":
+    command = [sys.executable, *program, "rotate_tokens", "--owner=robot", "--actor=grace", "--reason=x"]
     return subprocess.Popen(
-        [*command, "--reason=x", f"--out={file}", f"--skip-rotated-since={since.isoformat()}"],
+        [*command, f"--out={file}", *args],
         cwd=ROOT,
         env=_environment(),
         stdout=subprocess.PIPE,
@@ -602,7 +602,9 @@ def _has_been_killed(process: "subprocess.Popen[str]") -> bool:
 
 
 def _nothing_is_lost(old: dict[int, str], *files: Path) -> None:
-    """The newest entry of each rotated token works; of the others the old secret does; each was rotated once."""
+    """The newest entry of each rotated token works; of the others the old secret does; each was rotated once, and the
+    trail is whole."""
+    assert list(chain.faults()) == []
     newest = {entry["id"]: entry["secret"] for entry in entries(*files)}
     for token in AccessToken.objects.all():
         assert token.rotations == Event.objects.filter(action="token.rotated", object_id=token.pk).count()
@@ -624,7 +626,7 @@ def test_kills_lose_no_secret_and_the_next_run_does_nothing_twice(tmp_path: Path
     dice = random.Random(4)
 
     for number, file in enumerate(files[:5], 1):
-        process = _begin(file, start)
+        process = _begin(file, f"--skip-rotated-since={start.isoformat()}")
         _kill_when(process, file, dice.randint(1, 12))
         assert _has_been_killed(process)
         _nothing_is_lost(old, *files[:number])
@@ -661,7 +663,7 @@ def test_a_kill_before_a_commit_leaves_the_old_secret_at_work(tmp_path: Path, ki
     old, start = _with_known_secrets(Cast().robot, 5), timezone.now()
     first, second = tmp_path / "first", tmp_path / "second"
 
-    process = _begin(first, start, "-c", DIES_BEFORE_THE_COMMIT.format(kind=kind, count=count))
+    process = _begin(first, program=("-c", DIES_BEFORE_THE_COMMIT.format(kind=kind, count=count)))
 
     assert _has_been_killed(process)
     assert (len(entries(first)), len(rotated())) == (whole, 2)
@@ -669,3 +671,18 @@ def test_a_kill_before_a_commit_leaves_the_old_secret_at_work(tmp_path: Path, ki
     assert [works(entry["secret"]) for entry in entries(first)] == [True, True, False][:whole]
     assert run("--owner=robot", f"--out={second}", f"--skip-rotated-since={start.isoformat()}")[0] == "3\n"
     _nothing_is_lost(old, first, second)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_of_two_runs_at_once_each_token_is_rotated_by_one(tmp_path: Path):
+    old = _with_known_secrets(Cast().robot, 100)
+    files = [tmp_path / "one", tmp_path / "other"]
+
+    runs = [_begin(file, "--skip-refused") for file in files]
+    ends = [process.communicate(timeout=120) for process in runs]
+
+    assert 0 in {process.returncode for process in runs}, ends
+    rotated_ids = [entry["id"] for entry in entries(*(file for file in files if file.exists()))]
+    assert sorted(rotated_ids) == sorted(old)
+    assert AccessToken.objects.filter(rotations=1).count() == 100
+    _nothing_is_lost(old, *(file for file in files if file.exists()))

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 
-from django.db.models import Count, F
+from django.db.models import Count, F, Q
 from django.db.models.functions import Greatest, TruncDate
 from django.utils import timezone
 
@@ -40,12 +40,14 @@ class Shortening:
         end = TruncDate(Greatest(F("issued_at") + timedelta(days=days), now))
         return cls(
             days=days,
-            tokens=hit.count(),
-            at_once=hit.filter(issued_at__lte=now - timedelta(days=days)).count(),
-            suspended=hit.filter(suspended_at__isnull=False).count(),
+            **hit.aggregate(
+                tokens=Count("pk"),
+                at_once=Count("pk", filter=Q(issued_at__lte=now - timedelta(days=days))),
+                suspended=Count("pk", filter=Q(suspended_at__isnull=False)),
+                owner_count=Count("owner", distinct=True),
+            ),
             never_used=hit.never_used().count(),
             unused=hit.unused_since(now - timedelta(days=UNUSED_DAYS)).count(),
-            owner_count=owners.count(),
             owners=list(owners.order_by("-tokens", "owner__username")[:OWNERS]),
             ends=list(hit.values_list(end).annotate(tokens=Count("pk")).order_by(end)),
             first=list(hit.select_related("owner").order_by("issued_at", "pk")[:NAMED]),

@@ -157,7 +157,9 @@ class AccessTokenQuerySet(AuditedQuerySet["AccessToken"]):
     def rotatable(self, actor: Actor, grace: timedelta = DEFAULT_GRACE, at: datetime | None = None) -> Self:
         """Active tokens that the actor may rotate one by one: what AccessToken.rotate checks, as a set."""
         found = self.live(at)._handled_by(actor, at)
-        return found.exclude(_two_secrets_live(at)) if grace else found
+        # The newest has no end: a live one that has is a second, and there is no room for a third.
+        retiring = Secret.objects.live(at).filter(token=OuterRef("pk"), retires_at__isnull=False)
+        return found.exclude(Exists(retiring)) if grace else found
 
     def not_rotatable(self, actor: Actor, grace: timedelta = DEFAULT_GRACE, at: datetime | None = None) -> Self:
         """The other active ones."""
@@ -340,11 +342,6 @@ def _change_batch(
         for token in batch
     ]
     record(action, by, AccessToken(), label=_how_many(lines), reason=reason, lines=lines, operation=operation)
-
-
-def _two_secrets_live(at: datetime | None) -> Q:
-    live = Secret.objects.live(at).filter(token=OuterRef("pk"))
-    return Q(Exists(live.filter(slot=0)), Exists(live.filter(slot=1)))
 
 
 def _how_many(lines: list[EventLine]) -> str:
