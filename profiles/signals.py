@@ -16,7 +16,7 @@ user_deactivated = Signal()
 user_deleted = Signal()
 # Sent with user, by, reason, when the shell gives a person the way back in.
 user_recovered = Signal()
-# Sent with role, by, after the new maximum was saved.
+# Sent with role, by, reason, after the new maximum was saved.
 maximum_lifetime_changed = Signal()
 
 

@@ -71,9 +71,10 @@ def test_power_is_derived_when_a_role_is_made_and_when_it_changes(
 def test_what_is_derived_or_fixed_is_not_given(cast: Cast, field: str) -> None:
     role = Role.objects.get(name=POOL_ROLE)
     before = dump.tables()
+    fields: dict[str, Any] = {field: None}
 
     with pytest.raises(TypeError):
-        role.change(by=cast.by("grace"), **{field: None})
+        role.change(by=cast.by("grace"), **fields)
     with pytest.raises(TypeError):
         Role.create(**({"by": cast.by("grace"), "name": "new", field: None} if field != "name" else {}))  # type: ignore[arg-type]
 

@@ -109,6 +109,7 @@ def _attempts(cast: Cast, token: AccessToken, settings: Any) -> list[Callable[[]
         lambda: AccessToken.objects.get(pk=token.pk).suspend(by=by, reason="again"),
         lambda: AccessToken.objects.get(pk=token.pk).resume(by=by, reason="back"),
         lambda: tokens.suspend(by=by, reason="again"),
+        lambda: tokens.rotate(by=by, keep=lambda token: None, refused=lambda *_: None, reason="again"),
         lambda: tokens.expire(by=by, at=token.expires_at + timedelta(days=100), reason="later"),
         lambda: tokens.cap_lifetime(3650, by=by, reason="later"),
         lambda: AccessToken.objects.get(pk=token.pk).resume(by=by, reason="back"),

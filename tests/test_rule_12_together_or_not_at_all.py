@@ -46,6 +46,7 @@ WAYS_IN: dict[str, Callable[[Stage], Any]] = {
     "tokens.revoked": lambda s: s.tokens.revoke(by=s.grace, reason="spring"),
     "tokens.suspended": lambda s: s.tokens.suspend(by=s.grace, reason="spring"),
     "tokens capped": lambda s: s.tokens.cap_lifetime(1, by=s.grace, reason="spring"),
+    "tokens rotated": lambda s: s.tokens.rotate(by=s.grace, keep=lambda token: None, refused=print, reason="spring"),
     "tokens.resumed": lambda s: s.tokens.resume(by=s.grace, reason="back"),
     "tokens.handed_over": lambda s: s.tokens.hand_over(to=s.cast.mallory, by=s.grace, reason="ada left"),
     "bulk previewed": lambda s: BulkOperation.preview(s.tokens, by=s.grace, action="revoke", filters={}),

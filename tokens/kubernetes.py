@@ -18,7 +18,12 @@ stringData:
 
 def manifest(token: AccessToken) -> str:
     """YAML of a Secret that holds what `issue` and `rotate` have just made."""
-    return MANIFEST.format(name=safe_name(f"osmo-{token.owner.username}-{token.name}"), secret=token.plaintext)
+    return MANIFEST.format(name=secret_name(token.owner.username, token.name), secret=token.plaintext)
+
+
+def secret_name(owner: str, token: str) -> str:
+    """What the Secret of a token is called. It stays the same; tokens of similar names may share it."""
+    return safe_name(f"osmo-{owner}-{token}")
 
 
 def safe_name(text: str) -> str:

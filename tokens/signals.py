@@ -22,13 +22,13 @@ def revoke_tokens(sender: Any, user: User, by: Actor, reason: str, **kwargs: Any
 
 
 @receiver(maximum_lifetime_changed)
-def shorten_tokens(sender: Any, role: Role, by: Actor, **kwargs: Any) -> None:
+def shorten_tokens(sender: Any, role: Role, by: Actor, reason: str, **kwargs: Any) -> None:
     """Expiry is final: tokens over a lowered maximum end for good, so that raising it again revives none."""
     if role.max_token_days:
-        reason = f"The role {role} allows {role.max_token_days} days."
-        AccessToken.objects.given(role).cap_lifetime(role.max_token_days, by=by, reason=reason)
+        why = _because(f"The role {role} allows {role.max_token_days} days", reason)
+        AccessToken.objects.given(role).cap_lifetime(role.max_token_days, by=by, reason=why)
 
 
 def _because(what: str, reason: str) -> str:
     """A reason for the tokens that is no longer than a reason may be."""
-    return f"{what}: {reason}"[:MAX_TEXT]
+    return f"{what}: {reason}"[:MAX_TEXT] if reason else f"{what}."

@@ -135,12 +135,13 @@ class Role(AuditedModel):
         role.full_clean(validate_unique=False, validate_constraints=False)
         return role
 
-    def change(self, *, by: Actor, seen: str | None = None, **fields: Any) -> None:
+    def change(self, *, by: Actor, seen: str | None = None, reason: str = "", **fields: Any) -> None:
         """Changes description, policies or max_token_days. Tokens feel it at their next use.
 
         With `seen`, a `fingerprint`, only if the role is still the one that was looked at.
         """
         require_administrator(by, "change roles")
+        reason = names.clean_text(reason, field="reason")
         names.only(fields, "description", "policies", "max_token_days")
         with audited():
             role = self._locked(seen)
@@ -149,9 +150,10 @@ class Role(AuditedModel):
             before = {name: getattr(role, name) for name in fields}
             role = role.altered(**fields)
             role.save(update_fields=[*fields, "grants_pools", "is_plain"])
-            record("role.changed", by, role, **{name: [before[name], getattr(role, name)] for name in fields})
+            changed = {name: [before[name], getattr(role, name)] for name in fields}
+            record("role.changed", by, role, reason=reason, **changed)
             if "max_token_days" in fields:
-                maximum_lifetime_changed.send(Role, role=role, by=by)
+                maximum_lifetime_changed.send(Role, role=role, by=by, reason=reason)
         self.refresh_from_db()
 
     def mark_deleted(self, *, by: Actor, reason: str, seen: str | None = None) -> None:

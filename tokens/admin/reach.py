@@ -14,7 +14,7 @@ from profiles.impact import COUNTED, NAMED, Crowd, Notice, RoleEdit, Step
 from profiles.models import Kind, Pool, Role, RoleAssignment
 from profiles.policies import Operation
 from profiles.reach import Gates, Reach, any_gate, roles_behind
-from tokens import rules
+from tokens import rules, shortening
 from tokens.models import AccessToken, TokenRole
 from tokens.passage import WINDOW, live_roles, passing, put_on, within_sight
 
@@ -69,12 +69,12 @@ def shortened(edit: RoleEdit) -> list[Notice]:
         return []
     if edit.after.max_token_days == edit.before.max_token_days:
         return []
-    days, now = timedelta(days=edit.after.max_token_days), timezone.now()
+    maximum = edit.after.max_token_days
     sight = within_sight(_given(edit.before))
-    beyond = sight.rows.filter(token__expires_at__gt=F("token__issued_at") + days)
+    beyond = sight.rows.filter(token__expires_at__gt=F("token__issued_at") + timedelta(days=maximum))
     found = [*beyond.values_list("token_id", flat=True)[: COUNTED + 1]]
     some = AccessToken.objects.filter(pk__in=found[:NAMED]).select_related("owner").order_by("pk")
-    lines = [f"{token} ({token.expires_at:%Y-%m-%d} → {max(token.issued_at + days, now):%Y-%m-%d})" for token in some]
+    lines = [shortening.shortened(token, maximum) for token in some]
     crowd = Crowd(lines, min(len(found), COUNTED), sight.more or len(found) > COUNTED)
     return [Notice("Tokens that are shortened, for good", crowd)]
 

@@ -26,6 +26,7 @@ from tokens.secrets import Plaintext
 DEFAULT_GRACE = timedelta(hours=24)
 MAX_GRACE = timedelta(days=30)
 BATCH_SIZES = {"postgresql": 1_000, "sqlite": 10_000}
+STEP = 1_000  # tokens that are rotated one by one from one look at the table
 Progress = Callable[[int], None]
 MAX_STARS = 3  # each one more multiplies the work of a regular expression by the length of a name
 
@@ -107,6 +108,11 @@ class AccessTokenQuerySet(AuditedQuerySet["AccessToken"]):
         over |= Q(pk__in=TokenRole.objects.exceeded(now).values("token"))
         return self.outliving(now).alias(lifetime=F("expires_at") - F("issued_at")).filter(over)
 
+    def exceeding(self, days: int, at: datetime | None = None) -> Self:
+        """Not ended, and dated to live longer than `days` from their issue. Suspended ones too: resumed after the
+        maximum was raised again, they would have come back from the dead."""
+        return self.outliving(at or timezone.now()).filter(expires_at__gt=F("issued_at") + timedelta(days=days))
+
     def never_used(self) -> Self:
         return self.filter(Exists(LastUse.objects.filter(token=OuterRef("pk"), at=None)))
 
@@ -146,9 +152,28 @@ class AccessTokenQuerySet(AuditedQuerySet["AccessToken"]):
 
     def resumable(self, actor: Actor, at: datetime | None = None) -> Self:
         """Suspended tokens that the actor may resume one by one: what AccessToken.resume checks, as a set."""
+        return self.in_state(State.SUSPENDED, at)._handled_by(actor, at)
+
+    def rotatable(self, actor: Actor, grace: timedelta = DEFAULT_GRACE, at: datetime | None = None) -> Self:
+        """Active tokens that the actor may rotate one by one: what AccessToken.rotate checks, as a set."""
+        found = self.live(at)._handled_by(actor, at)
+        # The newest has no end: a live one that has is a second, and there is no room for a third.
+        retiring = Secret.objects.live(at).filter(token=OuterRef("pk"), retires_at__isnull=False)
+        return found.exclude(Exists(retiring)) if grace else found
+
+    def not_rotatable(self, actor: Actor, grace: timedelta = DEFAULT_GRACE, at: datetime | None = None) -> Self:
+        """The other active ones."""
+        rotatable = AccessToken.objects.rotatable(actor, grace, at).filter(pk=OuterRef("pk"))
+        return self.live(at).exclude(Exists(rotatable))
+
+    def not_rotated_since(self, instant: datetime) -> Self:
+        made_since = Secret.objects.filter(token=OuterRef("pk"), created_at__gte=instant)
+        return self.exclude(Exists(made_since), rotations__gt=0)
+
+    def _handled_by(self, actor: Actor, at: datetime | None) -> Self:
         within_power = rules.manageable_tokens(actor).values("pk")
         active = Q(owner__is_active=True, owner__deleted_at=None)
-        return self.in_state(State.SUSPENDED, at).within_lifetime(at).filter(active, pk__in=within_power)
+        return self.within_lifetime(at).filter(active, pk__in=within_power)
 
     def of_accounts(self) -> Self:
         """Tokens of service accounts that exist, and so can be handed over."""
@@ -195,6 +220,42 @@ class AccessTokenQuerySet(AuditedQuerySet["AccessToken"]):
             "tokens.resumed", by, require_reason(reason), {"suspended_at": None}, operation, hold_owners=True
         )
 
+    def rotate(
+        self,
+        *,
+        by: Actor,
+        keep: Callable[["AccessToken"], None],
+        refused: Callable[["AccessToken", Exception], None],
+        reason: str,
+        grace: timedelta = DEFAULT_GRACE,
+        progress: Progress | None = None,
+    ) -> int:
+        """Gives each token a new secret, one after the other, each in a transaction of its own. Returns how many.
+
+        `keep` gets each token with its `plaintext` before its rotation commits, and must have the secret safe when it
+        returns: so whatever is killed, and when, no secret is lost whose predecessor retires. The other order would
+        lose one. What was kept last may be a secret that never came to work, beside an old one that goes on working.
+        What `keep` raises undoes that rotation and ends the run.
+
+        `refused` is told of each token that cannot be rotated, and why; then the others follow, unless it raises.
+        """
+        words: dict[str, Any] = {"by": by, "grace": grace, "reason": require_reason(reason)}
+        words["operation"] = get_random_string(16)
+        # The set as it is now: who issues a token meanwhile does not find its secret retired.
+        keys, count = list(self.order_by("pk").values_list("pk", flat=True)), 0
+        for start in range(0, len(keys), STEP):
+            tokens = AccessToken.objects.filter(pk__in=keys[start : start + STEP]).select_related("owner")
+            for done, token in enumerate(tokens.order_by("pk"), start + 1):
+                try:
+                    with audited():
+                        keep(token.rotate(**words))
+                    count += 1
+                except (PermissionDenied, ValidationError) as error:
+                    refused(token, error)
+                if progress:
+                    progress(done)
+        return count
+
     def hand_over(self, *, to: User, by: Actor, reason: str, operation: str = "") -> int:
         """Makes `to` accountable for the service accounts that own the tokens. No right changes.
 
@@ -220,14 +281,12 @@ class AccessTokenQuerySet(AuditedQuerySet["AccessToken"]):
                 record("tokens.handed_over", by, AccessToken(), lines=lines, **details)
         return len(lines)
 
-    def cap_lifetime(self, days: int, *, by: Actor, reason: str) -> int:
+    def cap_lifetime(self, days: int, *, by: Actor, reason: str, progress: Progress | None = None) -> int:
         """Shortens tokens that would live longer than `days` from their issue. Returns how many."""
         require_power_over_sets(by)
         latest = F("issued_at") + timedelta(days=days)
         values = {"expires_at": Greatest(latest, timezone.now())}
-        # Suspended ones too: resumed after the maximum was raised again, they would have come back from the dead.
-        over = self.listed().filter(expires_at__gt=latest).filter(expires_at__gt=timezone.now())
-        return over._in_batches("tokens.expired", by, reason, values)
+        return self.exceeding(days)._in_batches("tokens.expired", by, reason, values, progress=progress)
 
     def _in_batches(
         self,
@@ -313,10 +372,12 @@ class AccessToken(AuditedModel):
     """A credential of a user, or of a service account. Its kind is its owner's. It is never edited and never deleted.
 
     `issued_at` is the instant from which the maximum lifetime counts: creation, import, or the last rotation that
-    set a new expiry. `plaintext` is set on what `issue` and `rotate` return, and nowhere else.
+    set a new expiry. `plaintext` is set on what `issue` and `rotate` return, and nowhere else; `old_secret_ends` on
+    what `rotate` returns.
     """
 
     plaintext: Plaintext
+    old_secret_ends: datetime
 
     owner = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, related_name="tokens")
     name = models.CharField(max_length=names.MAX_LENGTH, validators=[names.token_name])
@@ -371,6 +432,10 @@ class AccessToken(AuditedModel):
         if (at or timezone.now()) >= self.expires_at:
             return State.EXPIRED
         return State.SUSPENDED if self.suspended_at else State.ACTIVE
+
+    def end_within(self, days: int, at: datetime | None = None) -> datetime:
+        """When it ends at the latest if it may live so many days: never before now."""
+        return min(self.expires_at, max(self.issued_at + timedelta(days=days), at or timezone.now()))
 
     @property
     def role_names(self) -> list[str]:
@@ -450,27 +515,27 @@ class AccessToken(AuditedModel):
         grace: timedelta = DEFAULT_GRACE,
         expires: date | str | None = None,
         end_old_at_first_use: bool = False,
+        reason: str = "",
+        operation: str = "",
     ) -> "AccessToken":
         """A new secret, in `plaintext`, that works at once. The old one works until `grace` ends (0: no longer).
 
         With `expires` the token gets a new last day, checked as for a new token. Of two rotations that began from the
         same state one wins; while two secrets live, only a rotation with grace 0 is possible and ends both.
         """
-        if not timedelta(0) <= grace <= MAX_GRACE:
-            raise ValidationError({"grace": f"The grace must lie between 0 and {MAX_GRACE.days} days."})
+        tie: dict[str, Any] = {"operation": operation} if operation else {}
         with audited():
             token = self._locked()
-            token._check_may_be_handled(by, "rotate")
+            token._check_may_be_rotated(by, grace)
             if token.rotations != self.rotations:
                 raise ValidationError(
                     "The token was rotated by somebody else just now. Look at it again.", code="conflict"
                 )
-            if token.state() != State.ACTIVE:
-                raise ValidationError(f"The token is {token.state()}. Issue a new one.", code="conflict")
             now = timezone.now()
             old_end = token.expires_at
             token._set_expiry(expires, by)
-            slot = token._retire_secrets(now, min(now + grace, old_end), end_old_at_first_use)
+            token.old_secret_ends = min(now + grace, old_end)
+            slot = token._retire_secrets(now, token.old_secret_ends, end_old_at_first_use)
             token.rotations += 1
             token.save(update_fields=["rotations", "expires_at", "issued_at"])
             token._give_secret(slot)
@@ -478,10 +543,18 @@ class AccessToken(AuditedModel):
                 "token.rotated",
                 by,
                 token,
+                reason=names.clean_text(reason, field="reason"),
                 grace_seconds=int(grace.total_seconds()),
                 expires_at=[old_end.isoformat(), token.expires_at.isoformat()],
+                **tie,
             )
         return token
+
+    def check_rotation(self, actor: Actor, grace: timedelta = DEFAULT_GRACE) -> None:
+        """Raises what `rotate` by the actor would raise now. Changes nothing."""
+        self._check_may_be_rotated(actor, grace)
+        if grace:
+            _check_room(list(self.secrets.live().order_by("created_at")))
 
     def revoke(self, *, by: Actor, reason: str) -> None:
         """Ends the token for good. The portal refuses it and its JWTs at once."""
@@ -537,6 +610,13 @@ class AccessToken(AuditedModel):
             )
         rules.refuse_outliving(self.expires_at, by)
 
+    def _check_may_be_rotated(self, by: Actor, grace: timedelta) -> None:
+        if not timedelta(0) <= grace <= MAX_GRACE:
+            raise ValidationError({"grace": f"The grace must lie between 0 and {MAX_GRACE.days} days."})
+        self._check_may_be_handled(by, "rotate")
+        if self.state() != State.ACTIVE:
+            raise ValidationError(f"The token is {self.state()}. Issue a new one.", code="conflict")
+
     def _check_may_be_ended(self, by: Actor, verb: str) -> None:
         if not rules.endable_tokens(by).filter(pk=self.pk).exists():
             raise PermissionDenied(f"You may not {verb} this token.")
@@ -556,12 +636,9 @@ class AccessToken(AuditedModel):
     def _retire_secrets(self, now: datetime, retires_at: datetime, end_at_first_use: bool) -> int:
         """Retires the live secrets; returns the slot that is free for the new one."""
         live = list(self.secrets.select_for_update(no_key=True).live(now).order_by("created_at"))
-        if len(live) > 1 and retires_at > now:
-            end = live[0].retires_at
-            message = f"Two secrets live already; the older one ends at {end:%Y-%m-%d %H:%M} UTC."
-            message += " Wait, or rotate with grace 0."
-            raise ValidationError(message, code="conflict")
         immediate = retires_at <= now
+        if not immediate:
+            _check_room(live)
         self.secrets.exclude(slot=None).exclude(pk__in=[s.pk for s in live]).update(slot=None)
         self.secrets.filter(pk__in=[s.pk for s in live]).update(
             retires_at=retires_at, retires_with_next=end_at_first_use, **({"slot": None} if immediate else {})
@@ -605,6 +682,15 @@ class TokenRole(AuditedModel):
     @property
     def is_effective(self) -> bool:
         return self.assignment.removed_at is None and self.assignment.role.deleted_at is None
+
+
+def _check_room(live: list[Secret]) -> None:
+    """Refuses a third live secret."""
+    if len(live) > 1:
+        end = live[0].retires_at
+        message = f"Two secrets live already; the older one ends at {end:%Y-%m-%d %H:%M} UTC."
+        message += " Wait, or rotate with grace 0."
+        raise ValidationError(message, code="conflict")
 
 
 def _lock_owner(owner: User, assignments: list[RoleAssignment]) -> None:
