@@ -1,11 +1,15 @@
-"""What a list of tokens as a file tells of each one. No secrets, no digests."""
+"""What a list of tokens as a file tells of each one, and who may take it. No secrets, no digests."""
 
 from datetime import datetime
 from typing import Any
 
+from django.core.exceptions import PermissionDenied
 from django.utils import timezone
 
 from osmo_portal.console.export import Columns
+from osmo_portal.events.actor import Actor
+from osmo_portal.events.trail import audited, record
+from tokens.models import AccessToken
 from tokens.models.access_token import AccessTokenQuerySet
 
 
@@ -45,3 +49,15 @@ COLUMNS: Columns = {
     "ended_by": lambda token: _name(token.ended_by),
     "end_reason": lambda token: token.end_reason,
 }
+
+
+def record_export(*, by: Actor, rows: int, form: str, filters: dict[str, Any]) -> None:
+    """Tells the trail, before the first byte leaves: what is cut off half-way has left all the same.
+
+    Raises PermissionDenied for whom it is not.
+    """
+    if not (by.is_administrator or by.is_operator or by.is_shell):
+        raise PermissionDenied("Only administrators and operators may export tokens.")
+    label = f"{rows:,} token{'s' if rows != 1 else ''}"
+    with audited():
+        record("tokens.exported", by, AccessToken(), label=label, filters=filters, rows=rows, format=form)

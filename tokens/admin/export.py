@@ -5,21 +5,13 @@ from typing import TYPE_CHECKING, Any
 from django.contrib import messages
 from django.contrib.admin.views.main import ORDER_VAR
 from django.core.exceptions import ValidationError
-from django.http import (
-    HttpRequest,
-    HttpResponse,
-    HttpResponseBase,
-    HttpResponseRedirect,
-    QueryDict,
-)
+from django.http import HttpRequest, HttpResponse, HttpResponseBase, HttpResponseRedirect, QueryDict
 from django.views import View
 
 from osmo_portal.console import recent
 from osmo_portal.console.export import FORMATS, stream
 from osmo_portal.events.actor import Actor, Door
-from osmo_portal.events.trail import audited, record
-from tokens.export import COLUMNS, exported
-from tokens.models import AccessToken
+from tokens.export import COLUMNS, exported, record_export
 
 if TYPE_CHECKING:
     from osmo_portal.console.section import Section
@@ -49,7 +41,8 @@ class Export(View):
             found, rows = self._promised(request, params)
         except ValidationError as error:
             return self._refused(request, back, " ".join(error.messages))
-        self._record(request, params, rows)
+        by = Actor.signed_in(request, Door.ADMIN)
+        record_export(by=by, rows=rows, form=form, filters=params.dict())
         return stream(form, "access-tokens", COLUMNS, exported(found), MAX_ROWS)
 
     def _promised(self, request: HttpRequest, params: QueryDict) -> tuple[Any, int]:
@@ -62,11 +55,3 @@ class Export(View):
     def _refused(self, request: HttpRequest, back: str, why: str) -> HttpResponse:
         messages.error(request, f"{why} Nothing was exported.")
         return HttpResponseRedirect(back)
-
-    def _record(self, request: HttpRequest, params: QueryDict, rows: int) -> None:
-        """Before the first byte leaves: what is cut off half-way has left all the same."""
-        by = Actor.signed_in(request, Door.ADMIN)
-        label = f"{rows:,} token{'s' if rows != 1 else ''}"
-        asked: dict[str, Any] = {"filters": params.dict(), "rows": rows, "format": request.POST["format"]}
-        with audited():
-            record("tokens.exported", by, AccessToken(), label=label, **asked)
