@@ -9,7 +9,7 @@ from osmo_portal.events.actor import Actor
 from profiles.management.door import NOTHING_MATCHED
 from tokens.management.choosing import ChoosingCommand
 from tokens.models import AccessToken
-from tokens.models.access_token import MIN_RETENTION, State, require_power_to_purge
+from tokens.models.access_token import MIN_RETENTION, PURGED_AT_ONCE, State, require_power_to_purge
 
 MAX_DAYS = 36_500
 
@@ -47,7 +47,11 @@ class Command(ChoosingCommand):
         parser.add_argument("--dry-run", action="store_true", help="Say how many it would be; delete nothing.")
         parser.add_argument("--expect", type=_positive, metavar="N", help="Delete nothing unless they are exactly N.")
         parser.add_argument(
-            "--batch-size", type=_positive, metavar="N", help="How many records one transaction deletes."
+            "--batch-size",
+            type=_positive,
+            default=PURGED_AT_ONCE,
+            metavar="N",
+            help=f"How many records one transaction deletes (default: {PURGED_AT_ONCE:,}).",
         )
         self.add_json(parser)
 
@@ -59,7 +63,7 @@ class Command(ChoosingCommand):
         actor: str | None,
         dry_run: bool,
         expect: int | None,
-        batch_size: int | None,
+        batch_size: int,
         json: bool,
         **options: Any,
     ) -> None:
