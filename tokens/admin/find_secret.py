@@ -118,6 +118,7 @@ def _digests(text: str) -> list[bytes]:
     return [*map(secrets.digest, plain), *map(bytes.fromhex, hexadecimal)]
 
 
+@sensitive_variables()
 def _lookup(digests: list[bytes], by: Actor) -> QuerySet[Secret]:
     """Those of visible tokens."""
     visible = rules.visible_tokens(by).with_state()
@@ -125,6 +126,7 @@ def _lookup(digests: list[bytes], by: Actor) -> QuerySet[Secret]:
     return mine.defer("digest").prefetch_related(_token(visible))
 
 
+@sensitive_variables()
 def _lookup_purged(digests: list[bytes], by: Actor) -> PurgedSecret | None:
     """Whose tokens they were is not known any more, so they are for those who see every token."""
     return PurgedSecret.objects.of(digests).defer("digest").first() if reads_everything(by) else None

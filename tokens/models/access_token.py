@@ -326,8 +326,8 @@ def _change_batch(
 
 def _purge_batch(batch: list["AccessToken"], by: Actor, **details: Any) -> None:
     of = {token.pk: token for token in batch}
-    secrets = Secret.objects.filter(token__in=of).order_by("pk")
-    PurgedSecret.objects.bulk_create(of[secret.token_id].remains_of(secret) for secret in secrets)
+    known = Secret.objects.filter(token__in=of).order_by("pk")
+    PurgedSecret.objects.bulk_create(of[secret.token_id].remains_of(secret) for secret in known)
     for relation in AccessToken._meta.related_objects:
         _erase(relation.field.model, **{f"{relation.field.name}__in": of})
     _erase(AccessToken, pk__in=of)

@@ -56,7 +56,8 @@ class Command(ChoosingCommand):
 
     def _told(self, options: dict[str, Any]) -> dict[str, str]:
         """The filters as the event keeps them: without what somebody pasted into the wrong one."""
-        return {name: SECRETS.sub("…", str(value))[:200] for name, value in self.given(options).items()}
+        said = {name: str(value)[:200] for name, value in self.given(options).items()}
+        return {name: "…" if SECRETS.search(value) else value for name, value in said.items()}
 
     @contextmanager
     def _destination(self, out: Path | None) -> Iterator[Any]:
