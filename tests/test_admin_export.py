@@ -20,11 +20,12 @@ from tests.bulk import many_tokens
 from tests.cast import PASSWORD, PLAIN_ROLE, POOL_ROLE, Cast, in_days
 from tests.console import Answer, last_event, text, visitor
 from tokens.admin import export as the_export
+from tokens.export import COLUMNS
 from tokens.models import AccessToken
 
 EXPORT = reverse("admin:tokens_accesstoken_export")
 LIST = reverse("admin:tokens_accesstoken_changelist")
-FORMULAS = ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", "=cmd|' /C calc'!A0", '=HYPERLINK("http://x")']
+FORMULAS = ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", "=cmd|' /C calc'!A0", '=HYPERLINK("http://x")', " =1"]
 
 
 def export(name: str = "grace", client: Client | None = None, **fields: Any) -> Answer:
@@ -59,7 +60,7 @@ def test_a_row_of_the_table_tells_of_one_token(cast: Cast) -> None:
 
     (row,) = as_rows(export(state="revoked"))
 
-    assert list(row) == list(the_export.COLUMNS)
+    assert list(row) == list(COLUMNS)
     told = {name: row[name] for name in row if not name.endswith("_at")}
     assert told == {
         "id": str(token.pk),
@@ -89,7 +90,7 @@ def test_a_line_of_json_tells_the_same(cast: Cast) -> None:
 
     lines = [json.loads(line) for line in content(answer).splitlines()]
     assert [line["name"] for line in lines] == ["hers", "deploy"]
-    assert list(lines[0]) == list(the_export.COLUMNS)
+    assert list(lines[0]) == list(COLUMNS)
     assert lines[1]["roles"] == sorted([PLAIN_ROLE, POOL_ROLE])
 
 
@@ -103,6 +104,14 @@ def test_it_is_a_file_that_no_cache_keeps(cast: Cast, kind: str, content_type: s
     assert answer["Content-Disposition"] == f'attachment; filename="access-tokens-{in_days(0)}.{kind}"'
     assert "no-store" in answer["Cache-Control"]
     assert answer["X-Content-Type-Options"] == "nosniff"
+
+
+def test_several_roles_stand_in_one_cell(cast: Cast) -> None:
+    cast.service_token("deploy", [PLAIN_ROLE, POOL_ROLE])
+
+    (row,) = as_rows(export())
+
+    assert row["roles"] == f"{POOL_ROLE} {PLAIN_ROLE}"
 
 
 def test_neither_secrets_nor_digests_are_in_it(cast: Cast) -> None:
@@ -169,7 +178,7 @@ def test_json_needs_no_apostrophe(cast: Cast) -> None:
 
 
 def test_it_comes_in_batches_by_key(cast: Cast, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(the_export, "BATCH", 20)
+    monkeypatch.setattr("osmo_portal.console.export.BATCH", 20)
     many_tokens(cast.robot, 50)
     answer = export()
 
@@ -184,7 +193,7 @@ def test_it_comes_in_batches_by_key(cast: Cast, monkeypatch: pytest.MonkeyPatch)
 
 
 def test_a_batch_that_is_just_full_is_not_the_end(cast: Cast, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(the_export, "BATCH", 20)
+    monkeypatch.setattr("osmo_portal.console.export.BATCH", 20)
     many_tokens(cast.robot, 40)
 
     assert len(as_rows(export())) == 40
@@ -204,7 +213,7 @@ def test_tokens_that_come_meanwhile_do_not_lengthen_it_beyond_its_bound(
     cast: Cast, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(the_export, "MAX_ROWS", 25)
-    monkeypatch.setattr(the_export, "BATCH", 20)
+    monkeypatch.setattr("osmo_portal.console.export.BATCH", 20)
     many_tokens(cast.robot, 25)
     answer = export()
     many_tokens(cast.robot, 10, "new")

@@ -11,12 +11,13 @@ from django.core.management import CommandError, call_command
 from django.db import OperationalError, connection
 from django.utils import timezone
 
-from osmo_portal.events import triggers
+from osmo_portal.events import triggers, verification
 from osmo_portal.events.actor import Actor
 from osmo_portal.events.models import Event
 from profiles.models import User
 from tests.cast import Cast
 from tokens import doctor
+from tokens.management.commands import doctor as command
 from tokens.models import SigningKey
 
 PARTS = ["configuration", "database", "migrations", "clock", "keys", "audit trail", "administrators", "mail"]
@@ -116,6 +117,39 @@ def test_a_dropped_trigger_shows(cast: Cast):
 
     assert found.grade == "bad"
     assert "events_event_no_update" in found.says
+
+
+def verified(faults: int = 0) -> None:
+    verification.keep_whole(1, faults, by=Actor.shell())
+
+
+def test_a_trail_that_nobody_verifies_is_a_warning(cast: Cast, time_machine: Any):
+    assert (examined("audit trail").grade, "never" in examined("audit trail").says) == ("warning", True)
+    verified()
+    assert examined("audit trail").grade == "good"
+
+    time_machine.move_to(timezone.now() + timedelta(days=9))
+
+    found = examined("audit trail")
+    assert found.grade == "warning"
+    assert "verify_events --record" in found.advice
+
+
+def test_faults_that_the_last_verification_found_are_bad(cast: Cast):
+    verified(faults=3)
+    assert "3 faults" in examined("audit trail").says
+    assert examined("audit trail").grade == "bad"
+
+    verified()
+
+    assert examined("audit trail").grade == "good"
+
+
+def test_a_wrong_call_is_exit_code_1(capsys: pytest.CaptureFixture[str]):
+    with pytest.raises(SystemExit) as end:
+        command.Command().run_from_argv(["manage.py", "doctor", "--nonsense"])
+
+    assert end.value.code == 1
 
 
 def test_one_administrator_is_few_and_none_is_bad(cast: Cast):

@@ -1,6 +1,7 @@
 """manage.py rotate_signing_key, verify_events, and migrate without a time limit."""
 
 import io
+import json
 from datetime import timedelta
 
 import pytest
@@ -9,7 +10,8 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from osmo_portal.events import chain, triggers
+from osmo_portal.events import chain, triggers, verification
+from osmo_portal.events.management.commands import verify_events
 from osmo_portal.events.models import Event, EventLine
 from tests.cast import Cast
 from tests.rest import Rest, refused
@@ -124,6 +126,68 @@ def test_tampering_shows_with_exit_code_1(cast: Cast, change: str, text: str):
     assert error.value.returncode == 1
     assert text in err.getvalue()
     assert out.getvalue() == ""  # no checkpoint of a trail that is not whole
+
+
+def test_json_tells_of_a_whole_trail(cast: Cast):
+    number, last_hash = chain.head()
+
+    out, err = run("verify_events", "--json")
+
+    told = {"whole": True, "events": number, "checkpoint": f"{number}:{last_hash}", "faults": 0, "first_faults": []}
+    assert json.loads(out) == told
+    assert "is whole" in err
+
+
+def test_json_tells_of_faults_and_names_the_first_ones(cast: Cast, monkeypatch: pytest.MonkeyPatch):
+    tamper_with("change")
+    monkeypatch.setattr(verification, "FAULTS_NAMED", 1)
+    out, err = io.StringIO(), io.StringIO()
+
+    with pytest.raises(CommandError, match="2 faults"):
+        call_command("verify_events", "--json", f"--checkpoint=9999:{'0' * 64}", stdout=out, stderr=err)
+
+    told = json.loads(out.getvalue())
+    assert (told["whole"], told["checkpoint"], told["faults"]) == (False, None, 2)
+    assert len(told["first_faults"]) == 1
+    assert "was changed" in told["first_faults"][0]
+    assert len(err.getvalue().splitlines()) == 2
+
+
+@pytest.mark.parametrize(("faulty", "code"), [(False, 0), (True, 1)])
+def test_the_shell_is_told_by_the_exit_code(cast: Cast, monkeypatch: pytest.MonkeyPatch, faulty: bool, code: int):
+    monkeypatch.setattr("django.db.connections.close_all", lambda: None)  # the test goes on with its connection
+    if faulty:
+        tamper_with("change")
+
+    assert exit_code("--json") == code
+    assert exit_code("--nonsense") == 1
+    assert exit_code("--help") == 0
+
+
+def exit_code(*argv: str) -> int:
+    try:
+        verify_events.Command().run_from_argv(["manage.py", "verify_events", *argv])
+    except SystemExit as end:
+        return int(str(end.code or 0))
+    return 0
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_a_long_trail_shows_its_progress_on_a_terminal_only(
+    cast: Cast, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    monkeypatch.setattr(verify_events, "LARGE", 3)
+    monkeypatch.setattr(chain, "STEP", 3)
+    run("verify_events")
+    assert "Reading events" not in capsys.readouterr().err
+
+    call_command("verify_events", stdout=io.StringIO(), stderr=Terminal())
+
+    assert "Reading events" in capsys.readouterr().err
 
 
 def test_a_checkpoint_of_another_trail_shows(cast: Cast):

@@ -1,11 +1,13 @@
 """R12: every change and its event commit together, or neither does."""
 
 from collections.abc import Callable
+from datetime import timedelta
 from inspect import isfunction, signature
 from typing import Any
 
 import pytest
 from django.db import DatabaseError
+from django.utils import timezone
 
 from osmo_portal.events import chain
 from osmo_portal.events.actor import Actor
@@ -24,6 +26,9 @@ class Stage:
         self.cast, self.grace = cast, cast.by("grace")
         self.live, self.stopped, self.own = cast.service_token("live"), cast.service_token("stopped"), cast.user_token()
         self.stopped.suspend(by=self.grace, reason="holiday")
+        self.last_year = timezone.now() - timedelta(days=365)
+        gone = cast.service_token("gone")
+        AccessToken._base_manager.filter(pk=gone.pk).update(created_at=None, expires_at=self.last_year)
         cast.olive.deactivate(by=self.grace, reason="leave")
         self.role = Role.objects.get(name=PLAIN_ROLE)
         self.tokens = AccessToken.objects.owned_by(cast.robot)
@@ -49,6 +54,7 @@ WAYS_IN: dict[str, Callable[[Stage], Any]] = {
     "tokens rotated": lambda s: s.tokens.rotate(by=s.grace, keep=lambda token: None, refused=print, reason="spring"),
     "tokens.resumed": lambda s: s.tokens.resume(by=s.grace, reason="back"),
     "tokens.handed_over": lambda s: s.tokens.hand_over(to=s.cast.mallory, by=s.grace, reason="ada left"),
+    "tokens.purged": lambda s: s.tokens.purge(by=s.grace, before=s.last_year + timedelta(days=1), reason="retention"),
     "bulk previewed": lambda s: BulkOperation.preview(s.tokens, by=s.grace, action="revoke", filters={}),
     "bulk started": lambda s: s.looked.start(s.tokens, by=s.grace, digest=s.looked.digest, reason="spring"),
     "bulk run": lambda s: s.begun.run(by=s.grace),

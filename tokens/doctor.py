@@ -13,13 +13,15 @@ from django.db import DatabaseError, connection
 from django.db.migrations.executor import MigrationExecutor
 from django.utils import timezone
 
-from osmo_portal.events import triggers
+from osmo_portal.events import triggers, verification
 from osmo_portal.events.models import Event
 from profiles.models import User
 from tokens.models import SigningKey
 
 Grade = Literal["good", "warning", "bad"]
 TOLERANCE = timedelta(seconds=5)  # by which clocks may differ
+VERIFIED_WITHIN = timedelta(days=8)
+VERIFY = "Run `manage.py verify_events --record` every night; deploy/ has what schedules it."
 NAMELESS_BACKENDS = {"console", "dummy", "filebased", "locmem"}  # they send no mail to anybody
 
 
@@ -120,7 +122,17 @@ def _audit_trail() -> Finding:
         says = f"The database would let events be changed: the triggers {', '.join(missing)} are missing."
         return Finding("audit trail", "bad", says, "Find out who dropped them; restore them; run verify_events.")
     last = Event.objects.first()
-    return Finding("audit trail", "good", f"{last.pk if last else 0} events. verify_events reads them all.")
+    has = f"It has {last.pk if last else 0} events."
+    verified = verification.latest(verification.WHOLE)
+    if verified is None:
+        return Finding("audit trail", "warning", f"{has} It was never verified.", VERIFY)
+    when = f"{has} It was last verified on {verified.at:%Y-%m-%d}"
+    if verified.changes["faults"]:
+        advice = "Run `manage.py verify_events`, which names them, and compare with a backup; change nothing."
+        return Finding("audit trail", "bad", f"{when}, and has {verified.changes['faults']} faults.", advice)
+    if verified.at < timezone.now() - VERIFIED_WITHIN:
+        return Finding("audit trail", "warning", f"{when}.", VERIFY)
+    return Finding("audit trail", "good", f"{when}.")
 
 
 def _administrators() -> Finding:

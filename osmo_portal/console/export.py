@@ -1,12 +1,13 @@
 """A list as a file, CSV or JSON lines: read in batches by number, so that a million rows need no more memory than ten.
 
-Whoever sends one asks for a recent sign-in and records `events.exported` or the like first.
+Whoever sends one records `events.exported` or the like first; a page also asks for a recent sign-in.
 """
 
 import csv
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime
+from itertools import islice
 from typing import Any
 
 from django.db.models import QuerySet
@@ -20,13 +21,14 @@ Columns = Mapping[str, Callable[[Any], Any]]
 """The heading of each column, and what of a record stands in it: text, a number, an instant, a list or an object."""
 
 
-def in_batches(records: QuerySet, size: int = BATCH) -> Iterator[Any]:
+def in_batches(records: QuerySet, size: int | None = None) -> Iterator[Any]:
     """The records, the highest number first, each batch by one query of its own (and its prefetches)."""
-    batch = list(records.order_by("-pk")[:size])
+    size, ordered = size or BATCH, records.order_by("-pk")
+    batch = list(ordered[:size])
     while batch:
         yield from batch
-        # A short batch is no end by itself: rows may have gone from the set, none can have come below.
-        batch = list(records.filter(pk__lt=batch[-1].pk).order_by("-pk")[:size])
+        # A short batch is the last one: nothing was below it.
+        batch = list(ordered.filter(pk__lt=batch[-1].pk)[:size]) if len(batch) == size else []
 
 
 def neutral(cell: Any) -> str:
@@ -43,7 +45,7 @@ def _text(cell: Any) -> str:
     if isinstance(cell, datetime):
         return cell.isoformat()
     if isinstance(cell, list | tuple):
-        return ", ".join(map(_text, cell))
+        return " ".join(map(_text, cell))
     return json.dumps(cell, ensure_ascii=False) if isinstance(cell, dict) else str(cell)
 
 
@@ -71,14 +73,17 @@ def jsonl_rows(columns: Columns, records: Iterable[Any]) -> Iterator[str]:
 
 FORMATS: dict[str, tuple[str, Callable[[Columns, Iterable[Any]], Iterator[str]]]] = {
     "csv": ("text/csv; charset=utf-8", csv_rows),
-    "jsonl": ("application/x-ndjson; charset=utf-8", jsonl_rows),
+    "jsonl": ("application/jsonl; charset=utf-8", jsonl_rows),
 }
 
 
-def stream(form: str, name: str, columns: Columns, records: QuerySet) -> StreamingHttpResponse:
-    """The answer that carries `records` as a file called `name` and the day, in one of FORMATS."""
+def stream(
+    form: str, name: str, columns: Columns, records: QuerySet, limit: int | None = None
+) -> StreamingHttpResponse:
+    """The answer that carries `records` as a file called `name` and the day, in one of FORMATS, `limit` at most."""
     content_type, rows = FORMATS[form]
-    answer = StreamingHttpResponse(_lumps(rows(columns, in_batches(records))), content_type=content_type)
+    lumps = _lumps(rows(columns, islice(in_batches(records), limit)))
+    answer = StreamingHttpResponse(lumps, content_type=content_type)
     answer["Content-Disposition"] = f'attachment; filename="{name}-{timezone.now():%Y-%m-%d}.{form}"'
     answer["Cache-Control"] = "no-store"
     return answer

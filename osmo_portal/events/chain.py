@@ -1,6 +1,6 @@
 """The chain: appending to it, and finding out whether anybody has tampered with it."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from django.db import connection
 from django.db.models import QuerySet
@@ -9,6 +9,7 @@ from django.utils import timezone
 from osmo_portal.events.models import Event, EventLine
 
 GENESIS = "0" * 64
+STEP = 2_000  # events that are read at once
 ADVISORY_LOCK = 0x05_30_4D_4F  # any number that nothing else in this database uses
 
 
@@ -42,8 +43,8 @@ def head() -> tuple[int, str]:
     return Event.objects.values_list("pk", "hash").first() or (0, GENESIS)
 
 
-def faults(checkpoint: tuple[int, str] | None = None) -> Iterator[str]:
-    """What is wrong with the chain, one sentence a fault; nothing when it is whole.
+def faults(checkpoint: tuple[int, str] | None = None, progress: Callable[[int], None] | None = None) -> Iterator[str]:
+    """What is wrong with the chain, one sentence a fault; nothing when it is whole. `progress` is told how far it is.
 
     A cut tail shows only against a `checkpoint`: the number and hash of an event that existed once.
     """
@@ -54,6 +55,8 @@ def faults(checkpoint: tuple[int, str] | None = None) -> Iterator[str]:
         if checkpoint and checkpoint[0] == event.pk and checkpoint[1] != event.hash:
             yield f"Event {event.pk} is not the one of the checkpoint."
         number = event.pk
+        if progress and number % STEP == 0:
+            progress(number)
     without = EventLine.objects.filter(event__lines_digest="").order_by("event_id")
     for forged in without.values_list("event_id", flat=True).distinct():
         yield f"Event {forged} has lines that it was not written with."
@@ -87,7 +90,7 @@ def faults_of(event: Event) -> list[str]:
 
 def _walk(events: QuerySet[Event], number: int, previous: str) -> Iterator[tuple[Event, list[str]]]:
     """Each event, and what is wrong with it or with its hold on the one before; `number` and `previous` hash begin."""
-    for event in events.order_by("pk").iterator(chunk_size=2_000):
+    for event in events.order_by("pk").iterator(chunk_size=STEP):
         sentences = _own_fault(event)
         if event.pk != number + 1:
             sentences.insert(0, f"Events {number + 1} to {event.pk - 1} are missing.")

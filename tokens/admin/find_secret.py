@@ -3,12 +3,14 @@
 import re
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlencode
 
 from django.contrib import messages
 from django.contrib.admin.views.main import SEARCH_VAR
 from django.db.models import Prefetch, QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, QueryDict
 from django.shortcuts import render
+from django.urls import reverse
 from django.utils import timezone
 from django.utils.decorators import method_decorator
 from django.views import View
@@ -17,11 +19,12 @@ from django.views.decorators.debug import sensitive_post_parameters, sensitive_v
 from osmo_portal.console.listing import SECRETS
 from osmo_portal.events import chain
 from osmo_portal.events.actor import Actor, Door
-from osmo_portal.events.models import Event
+from osmo_portal.events.models import Event, kind_of
 from osmo_portal.events.trail import audited, record
+from profiles.rules import reads_everything
 from tokens import rules, secrets
 from tokens.admin.record import secret_state
-from tokens.models import AccessToken, Secret
+from tokens.models import AccessToken, PurgedSecret, Secret
 from tokens.search import MAX_LENGTH
 
 if TYPE_CHECKING:
@@ -59,25 +62,39 @@ class FindSecret(View):
     @sensitive_variables()
     def _found(self, request: HttpRequest, text: str) -> HttpResponse:
         by = Actor.signed_in(request, Door.ADMIN)
-        secret = _lookup(text, by).first()
+        digests = _digests(text)
+        secret = _lookup(digests, by).first()
+        purged = None if secret else _lookup_purged(digests, by)
         with audited():
             if secret:
                 record("secret.looked_up", by, secret.token, secret=secret.pk)
+            elif purged:
+                record("secret.looked_up", by, AccessToken(pk=purged.token_id), label=purged.label, purged=True)
             else:
                 _record_unknown(by)
-        response = render(request, "portal/found_secret.html", self._context(request, by, secret))
+        context = self._context_of_purged(purged) if purged else self._context(by, secret)
+        response = render(request, "portal/found_secret.html", {**self._around(request), **context})
         response["Cache-Control"] = "no-store"
         response["Referrer-Policy"] = "no-referrer"
         return response
 
-    def _context(self, request: HttpRequest, by: Actor, secret: Secret | None) -> dict[str, Any]:
+    def _around(self, request: HttpRequest) -> dict[str, Any]:
+        return {
+            **self.section.admin_site.each_context(request),
+            "opts": self.section.opts,
+            "section_url": self.section.address("changelist"),
+        }
+
+    def _context_of_purged(self, purged: PurgedSecret) -> dict[str, Any]:
+        about = {"about": f"#{purged.token_id}", "kind": kind_of(AccessToken)}
+        events = f"{reverse('admin:events_event_changelist')}?{urlencode(about)}"
+        return {"title": f"This was a secret of {purged}", "purged": purged, "events_url": events}
+
+    def _context(self, by: Actor, secret: Secret | None) -> dict[str, Any]:
         token = secret.token if secret else None
         may_revoke = token and not token.ended_at and rules.endable_tokens(by).filter(pk=token.pk).exists()
         return {
-            **self.section.admin_site.each_context(request),
             "title": f"This is a secret of {token}" if token else "Nobody has this secret",
-            "opts": self.section.opts,
-            "section_url": self.section.address("changelist"),
             "token": token,
             "secret": secret,
             "secret_state": secret_state(secret, secret.token, timezone.now()) if secret else "",
@@ -94,14 +111,25 @@ def _other_fields(request: HttpRequest) -> QueryDict:
 
 
 @sensitive_variables()
-def _lookup(text: str, by: Actor) -> QuerySet[Secret]:
-    """The secrets among those of visible tokens whose plaintext or digest is in the text."""
+def _digests(text: str) -> list[bytes]:
+    """Of all in the text that may be a secret or a digest."""
     hexadecimal = DIGEST.findall(text)[:MAX_CANDIDATES]
     plain = [*OURS.findall(text)[:MAX_CANDIDATES], *hexadecimal, *IMPORTED.findall(text)[:MAX_CANDIDATES]]
-    digests = [*map(secrets.digest, plain), *map(bytes.fromhex, hexadecimal)]
+    return [*map(secrets.digest, plain), *map(bytes.fromhex, hexadecimal)]
+
+
+@sensitive_variables()
+def _lookup(digests: list[bytes], by: Actor) -> QuerySet[Secret]:
+    """Those of visible tokens."""
     visible = rules.visible_tokens(by).with_state()
     mine = Secret.objects.filter(digest__in=digests, token__in=rules.visible_tokens(by))
     return mine.defer("digest").prefetch_related(_token(visible))
+
+
+@sensitive_variables()
+def _lookup_purged(digests: list[bytes], by: Actor) -> PurgedSecret | None:
+    """Whose tokens they were is not known any more, so they are for those who see every token."""
+    return PurgedSecret.objects.of(digests).defer("digest").first() if reads_everything(by) else None
 
 
 def _token(visible: QuerySet) -> Any:

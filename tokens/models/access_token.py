@@ -17,16 +17,21 @@ from osmo_portal.events.trail import AuditedModel, AuditedQuerySet, audited, rec
 from profiles import names
 from profiles.models import Kind, Role, RoleAssignment, User
 from profiles.reach import roles_reaching
-from profiles.rules import require_reason
+from profiles.rules import require_administrator, require_reason
 from tokens import rules, secrets
 from tokens.models.last_use import LastUse
+from tokens.models.purged_secret import LABEL_LENGTH, PurgedSecret
 from tokens.models.secret import Secret
 from tokens.secrets import Plaintext
 
 DEFAULT_GRACE = timedelta(hours=24)
 MAX_GRACE = timedelta(days=30)
+MIN_RETENTION = timedelta(days=30)
 BATCH_SIZES = {"postgresql": 1_000, "sqlite": 10_000}
 STEP = 1_000  # tokens that are rotated one by one from one look at the table
+
+
+PURGED_AT_ONCE = 1_000  # a deletion takes longer than a change, and others wait for it
 Progress = Callable[[int], None]
 MAX_STARS = 3  # each one more multiplies the work of a regular expression by the length of a name
 
@@ -124,6 +129,10 @@ class AccessTokenQuerySet(AuditedQuerySet["AccessToken"]):
     def reaching(self, pool_name: str) -> Self:
         """Tokens on which a role was put that allows to submit to, enter or forward from the pool."""
         return self.carrying(roles_reaching(pool_name))
+
+    def ended_before(self, instant: datetime) -> Self:
+        """Revoked or deleted before then, or expired before then and not deleted since."""
+        return self.filter(Q(ended_at__lt=instant) | Q(ended_at=None, expires_at__lt=instant))
 
     def outliving(self, instant: datetime) -> Self:
         return self.listed().filter(expires_at__gt=instant)
@@ -288,6 +297,38 @@ class AccessTokenQuerySet(AuditedQuerySet["AccessToken"]):
         values = {"expires_at": Greatest(latest, timezone.now())}
         return self.exceeding(days)._in_batches("tokens.expired", by, reason, values, progress=progress)
 
+    def purge(
+        self,
+        *,
+        by: Actor,
+        before: datetime,
+        reason: str,
+        batch_size: int = PURGED_AT_ONCE,
+        progress: Progress | None = None,
+    ) -> int:
+        """Deletes the records of tokens that ended before `before`, with all that hangs on them. Returns how many.
+
+        Their digests are kept as PurgedSecret, and events stay. Each batch commits with its event, so what was broken
+        off is gone on with by calling it again. Raises ValidationError where `before` is less than MIN_RETENTION ago.
+        """
+        require_power_to_purge(by)
+        refuse_early_purge(before)
+        gone = self.ended_before(before).select_related("owner").select_for_update(of=("self",)).order_by("pk")
+        gone = gone.only("name", "expires_at", "suspended_at", "ended_at", "owner__username")
+        details = {"reason": require_reason(reason), "operation": get_random_string(16)}
+        done, last = 0, 0
+        while True:
+            with audited():
+                batch = list(gone.filter(pk__gt=last)[:batch_size])
+                if batch:
+                    last = batch[-1].pk
+                    _purge_batch(batch, by, ended_before=before.isoformat(), **details)
+            done += len(batch)
+            if progress:
+                progress(done)
+            if len(batch) < batch_size:
+                return done
+
     def _in_batches(
         self,
         action: str,
@@ -344,6 +385,26 @@ def _change_batch(
     record(action, by, AccessToken(), label=_how_many(lines), reason=reason, lines=lines, operation=operation)
 
 
+def _purge_batch(batch: list["AccessToken"], by: Actor, **details: Any) -> None:
+    of = {token.pk: token for token in batch}
+    known = Secret.objects.filter(token__in=of).order_by("pk")
+    PurgedSecret.objects.bulk_create(of[secret.token_id].remains_of(secret) for secret in known)
+    for relation in AccessToken._meta.related_objects:
+        _erase(relation.field.model, **{f"{relation.field.name}__in": of})
+    _erase(AccessToken, pk__in=of)
+    lines = [
+        EventLine(object_id=token.pk, object_label=str(token)[:600], before=token.state(), after="purged")
+        for token in batch
+    ]
+    record("tokens.purged", by, AccessToken(), label=_how_many(lines), lines=lines, **details)
+
+
+def _erase(model: type[models.Model], **which: Any) -> None:
+    """In one statement. delete() would read all that refers to the rows first, and refuses audited ones."""
+    rows = model._base_manager.filter(**which)
+    rows._raw_delete(rows.db)
+
+
 def _how_many(lines: list[EventLine]) -> str:
     return f"{len(lines)} token{'s' if len(lines) > 1 else ''}"
 
@@ -368,8 +429,20 @@ def require_power_to_resume(by: Actor) -> None:
         raise PermissionDenied("Say who resumes the tokens: the shell may only shorten lives.")
 
 
+def require_power_to_purge(by: Actor) -> None:
+    if not by.is_shell:
+        require_administrator(by, "purge the records of tokens")
+
+
+def refuse_early_purge(before: datetime) -> None:
+    if before > timezone.now() - MIN_RETENTION:
+        message = f"Records are kept for {MIN_RETENTION.days} days at least after a token has ended."
+        raise ValidationError({"before": message})
+
+
 class AccessToken(AuditedModel):
-    """A credential of a user, or of a service account. Its kind is its owner's. It is never edited and never deleted.
+    """A credential of a user, or of a service account. Its kind is its owner's. It is never edited, and its record is
+    deleted by `purge` alone.
 
     `issued_at` is the instant from which the maximum lifetime counts: creation, import, or the last rotation that
     set a new expiry. `plaintext` is set on what `issue` and `rotate` return, and nowhere else; `old_secret_ends` on
@@ -445,6 +518,20 @@ class AccessToken(AuditedModel):
     @property
     def lost_role_names(self) -> list[str]:
         return sorted(role.assignment.role.name for role in self.roles.all() if not role.is_effective)
+
+    @property
+    def end(self) -> datetime:
+        return self.ended_at or self.expires_at
+
+    def remains_of(self, secret: Secret) -> PurgedSecret:
+        """What is kept of a secret of this token when the token is purged."""
+        return PurgedSecret(
+            digest=secret.digest,
+            token_id=self.pk,
+            label=str(self)[:LABEL_LENGTH],
+            ended_at=min(self.end, secret.retires_at or self.end),
+            purged_at=timezone.now(),
+        )
 
     # Ways in for one token.
 

@@ -1,16 +1,24 @@
+from collections.abc import Iterable
 from datetime import datetime
-from typing import Self
+from typing import Any, Self
 
 from django.db import models
 from django.db.models import Q
 from django.utils import timezone
 
 from osmo_portal.events.trail import AuditedModel, AuditedQuerySet
+from tokens.models.purged_secret import PurgedSecret
 
 
 class SecretQuerySet(AuditedQuerySet["Secret"]):
     def live(self, at: datetime | None = None) -> Self:
         return self.filter(slot__isnull=False).filter(Q(retires_at=None) | Q(retires_at__gt=at or timezone.now()))
+
+    def bulk_create(self, objs: Iterable["Secret"], *args: Any, **kwargs: Any) -> list["Secret"]:
+        """Raises ValidationError where one of them was purged."""
+        made = super().bulk_create(objs, *args, **kwargs)
+        PurgedSecret.objects.refuse(secret.digest for secret in made)
+        return made
 
 
 class Secret(AuditedModel):
@@ -42,6 +50,13 @@ class Secret(AuditedModel):
 
     def __repr__(self) -> str:
         return f"<Secret {self.pk}>"
+
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        """Raises ValidationError where a new one was purged."""
+        is_new = self._state.adding
+        super().save(*args, **kwargs)
+        if is_new:
+            PurgedSecret.objects.refuse([self.digest])
 
     def is_live(self, at: datetime) -> bool:
         return self.slot is not None and (self.retires_at is None or at < self.retires_at)

@@ -3,12 +3,13 @@ from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 
+from profiles.management.door import DoorCommand
 from tokens.doctor import Finding, examine
 
 
-class Command(BaseCommand):
+class Command(DoorCommand):
     help = (
         "Examines settings, database, migrations, clock, keys, audit trail, administrators and mail. Says what is "
         "wrong and what to do, and changes nothing. Exit code 1 where something is bad; warnings do not count."
@@ -16,7 +17,7 @@ class Command(BaseCommand):
     requires_system_checks = []  # they are the first thing that it tells of
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("--json", action="store_true", help="Print the findings as JSON.")
+        parser.add_argument("--json", action="store_true", help="Print the findings as a JSON array on stdout.")
 
     def handle(self, *args: Any, json: bool, **options: Any) -> None:
         findings = list(examine())

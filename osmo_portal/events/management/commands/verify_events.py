@@ -1,11 +1,19 @@
+import json as jsonlib
 import re
+import sys
 from argparse import ArgumentTypeError
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
+from rich.console import Console
+from rich.progress import Progress
 
 from osmo_portal.events import chain, verification
 from osmo_portal.events.actor import Actor
+
+LARGE = 10_000  # from here on a bar is drawn; below, it would be over before one looks
 
 
 def _checkpoint(text: str) -> tuple[int, str]:
@@ -18,8 +26,16 @@ def _checkpoint(text: str) -> tuple[int, str]:
 class Command(BaseCommand):
     help = (
         "Reads the whole audit trail and says whether anybody has tampered with it. Where it is whole, the number of "
-        "events and the hash of the last one go to stdout: keep them elsewhere, and give them as --checkpoint later."
+        "events and the hash of the last one go to stdout: keep them elsewhere, and give them as --checkpoint later. "
+        "Exit code 1 says that it is not whole."
     )
+
+    def run_from_argv(self, argv: list[str]) -> None:
+        try:
+            super().run_from_argv(argv)
+        except SystemExit as end:
+            # argparse says 2 for a wrong call, which elsewhere means that nothing matched.
+            sys.exit(1 if end.code else 0)
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument(
@@ -33,17 +49,46 @@ class Command(BaseCommand):
             action="store_true",
             help="Keep the outcome as an event, which the console's list of events shows.",
         )
+        parser.add_argument("--json", action="store_true", help="Print the outcome as one JSON object on stdout.")
 
-    def handle(self, *args: Any, checkpoint: tuple[int, str] | None, record: bool, **options: Any) -> None:
+    def handle(self, *args: Any, checkpoint: tuple[int, str] | None, record: bool, json: bool, **options: Any) -> None:
         number, last_hash = chain.head()
-        faults = 0
-        for fault in chain.faults(checkpoint):
-            faults += 1
-            self.stderr.write(fault)
+        count, first = self._read(number, checkpoint)
         if record:
-            verification.keep_whole(number, faults, by=Actor.shell())
-        if faults:
-            found = "one fault" if faults == 1 else f"{faults} faults"
+            verification.keep_whole(number, count, by=Actor.shell())
+        here = f"{number}:{last_hash}"
+        if json:
+            told = {
+                "whole": not count,
+                "events": number,
+                "checkpoint": None if count else here,
+                "faults": count,
+                "first_faults": first,
+            }
+            self.stdout.write(jsonlib.dumps(told))
+        if count:
+            found = "one fault" if count == 1 else f"{count} faults"
             raise CommandError(f"The audit trail has {found}. Compare it with a backup; change nothing in it.")
         self.stderr.write(f"The audit trail is whole: {number} events.", str)
-        self.stdout.write(f"{number}:{last_hash}")
+        if not json:
+            self.stdout.write(here)
+
+    def _read(self, number: int, checkpoint: tuple[int, str] | None) -> tuple[int, list[str]]:
+        """Tells each fault on stderr; how many there are, and the first ones."""
+        count, first = 0, []
+        with self._progress(number) as progress:
+            for count, fault in enumerate(chain.faults(checkpoint, progress), 1):
+                self.stderr.write(fault)
+                if count <= verification.FAULTS_NAMED:
+                    first.append(fault)
+        return count, first
+
+    @contextmanager
+    def _progress(self, number: int) -> Iterator[Callable[[int], None] | None]:
+        """A bar on a terminal, nothing in a pipe."""
+        if number < LARGE or not self.stderr.isatty():
+            yield None
+            return
+        with Progress(console=Console(file=sys.stderr)) as bar:
+            task = bar.add_task("Reading events", total=number)
+            yield lambda done: bar.update(task, completed=done)
