@@ -461,7 +461,7 @@ def test_the_digest_does_not_depend_on_order_or_on_how_it_is_read(cast: Cast, mo
     monkeypatch.setattr(bulk_operation, "STEP", 3)
 
     assert look_at(tokens.order_by("-expires_at")) == first
-    assert (first.count, first.owners[cast.robot.pk]) == (10, 10)
+    assert first.count == 10
     assert look_at(tokens.exclude(name="bulk-3")).digest != first.digest
 
 
