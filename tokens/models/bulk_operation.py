@@ -9,13 +9,15 @@ import struct
 import time
 import zlib
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import islice
 from typing import Any
 
 from django.conf import settings
 from django.core.exceptions import PermissionDenied, ValidationError
-from django.db import connection, models
+from django.db import connection, models, transaction
 from django.db.models import Count
 from django.db.models.functions import Cast
 from django.utils import timezone
@@ -83,19 +85,24 @@ def look_at(tokens: AccessTokenQuerySet, keep: Callable[[list[int]], None] | Non
     `keep` is given the keys of each step.
     """
     count, digest = 0, hashlib.sha256()
-    for rows in _walk(tokens):
-        count += len(rows)
-        digest.update("".join(map(repr, rows)).encode())
-        if keep:
-            keep([row[0] for row in rows])
+    with _reading():
+        for rows in _walk(tokens):
+            count += len(rows)
+            digest.update("".join(map(repr, rows)).encode())
+            if keep:
+                keep([row[0] for row in rows])
     return Look(count, digest.hexdigest())
 
 
+def _reading() -> AbstractContextManager[Any]:
+    """PostgreSQL hands rows out as they are asked for inside a transaction only. SQLite would keep writers waiting."""
+    return transaction.atomic() if connection.vendor == "postgresql" else nullcontext()
+
+
 def _walk(tokens: AccessTokenQuerySet) -> Iterator[list[tuple[Any, ...]]]:
-    ordered, last = tokens.prefetch_related(None).order_by("pk").values_list(*FACTS), 0
-    while rows := list(ordered.filter(pk__gt=last)[:STEP]):
-        yield rows
-        last = rows[-1][0]
+    rows = tokens.prefetch_related(None).order_by("pk").values_list(*FACTS).iterator(chunk_size=STEP)
+    while step := list(islice(rows, STEP)):
+        yield step
 
 
 class BulkOperation(models.Model):
