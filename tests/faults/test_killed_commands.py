@@ -24,7 +24,7 @@ from tokens.models.bulk_operation import Stage
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
-COUNT, KILLS = 800, 5
+COUNT, KILLS = 600, 5
 EXPIRE = ("expire_tokens", "--name-glob=bulk-*", "--reason=spring", "--batch-size=4", "--skip-checks")
 
 
@@ -58,7 +58,7 @@ def handled() -> int:
 
 def kill_at(process: "subprocess.Popen[str]", reached: int) -> None:
     """Kills the process once it has come to so many tokens."""
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 120
     while handled() < reached:
         assert process.poll() is None, process.communicate()
         assert time.monotonic() < deadline, "it does not come so far"
