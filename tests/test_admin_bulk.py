@@ -661,6 +661,29 @@ def test_an_administrator_may_go_on_for_somebody_else_and_another_operator_not(c
 
 
 @pytest.mark.usefixtures("small_batches")
+def test_what_the_shell_began_is_shown_and_an_administrator_goes_on_with_it(cast: Cast) -> None:
+    many_tokens(cast.robot, 10)
+    tokens, by = AccessToken.objects.listed(), Actor.shell()
+    filters = {"kind": "service", "name-glob": "bulk-*", "ids-from": "10 numbers (0123456789ab)"}
+    operation = BulkOperation.look(tokens, by=by, action="revoke", filters=filters)
+    operation.begin(tokens, by=by, reason="spring")
+    operation.run(by=by, seconds=0)
+    grace, olive = visitor("grace"), visitor("olive")
+
+    for shown in (text(grace.get(PAST)), text(grace.get(page(operation)))):
+        assert "the shell" in shown
+        assert "name-glob: bulk-*, ids-from: 10 numbers (0123456789ab)" in shown
+    assert f"manage.py revoke_tokens --continue {operation.pk}" in text(olive.get(page(operation)))
+    assert go_on(olive, operation).status_code == 403
+    while go_on(grace, operation).json()["going_on"]:
+        pass
+
+    operation.refresh_from_db()
+    assert (operation.stage, operation.changed) == ("finished", 10)
+    assert "of 10 tokens" in text(grace.get(page(operation)))
+
+
+@pytest.mark.usefixtures("small_batches")
 def test_stopping_leaves_the_rest_alone_for_good(cast: Cast) -> None:
     many_tokens(cast.robot, 7)
     client = visitor("grace")

@@ -99,13 +99,13 @@ def test_a_dry_run_writes_nothing_at_all(tokens: dict[str, AccessToken]):
     out, err = run("--all", "--dry-run")
 
     assert out == "5\n"
-    assert "5 tokens would end at" in err
+    assert "Would let 5 tokens end at once." in err
     assert (Event.objects.count(), list(AccessToken.objects.values_list("expires_at", flat=True))) == before
 
 
 def test_the_sentence_counts(tokens: dict[str, AccessToken]):
-    assert run("--owner=ada")[1].startswith("1 token end")
-    assert run("--kind=service")[1].startswith("3 tokens end at ")
+    assert run("--owner=ada")[1].startswith("Let 1 token end at 2")
+    assert run("--kind=service")[1].startswith("Let 3 tokens end at 2")
 
 
 def test_tokens_can_end_later_and_are_only_ever_shortened(cast: Cast):
@@ -302,7 +302,7 @@ def test_a_set_that_has_changed_since_the_dry_run_is_refused(tokens: dict[str, A
     with pytest.raises(CommandError, match="it has 4 tokens now") as error:
         run("--kind=service", f"--digest={digest}")
 
-    assert error.value.returncode == 1
+    assert error.value.returncode == 2
     assert living() == EVERYTHING | {"new"}
     assert not BulkOperation.objects.exists()
 

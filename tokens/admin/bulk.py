@@ -23,7 +23,7 @@ from profiles.models import User
 from tokens import secrets
 from tokens.models import AccessToken, BulkOperation
 from tokens.models.access_token import AccessTokenQuerySet
-from tokens.models.bulk_operation import Action, Stage
+from tokens.models.bulk_operation import LEFT_ALONE, Action, Stage
 
 SEARCH = "q"
 NO_FILTERS = {"o", "p", "e", "all", "after", "before", "last", "do"}  # order, page, action: they choose no tokens
@@ -36,13 +36,6 @@ WHAT_HAPPENS = {
     Action.SUSPEND: "They stop working at once, until somebody resumes them.",
     Action.RESUME: "They work again at once, with the secrets that they have.",
     Action.HAND_OVER: "The service accounts that own them get another accountable person. No right changes.",
-}
-LEFT_ALONE = {
-    Action.EXPIRE: "end earlier, or have ended",
-    Action.REVOKE: "are revoked already",
-    Action.SUSPEND: "are not live",
-    Action.RESUME: "are not suspended, or are beyond what you may resume",
-    Action.HAND_OVER: "belong to people, or to accounts that are this person's already",
 }
 
 

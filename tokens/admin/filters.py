@@ -148,7 +148,7 @@ class OwnerFilter(UserFilter):
     suggest = "admin:profiles_serviceaccount_suggest"
 
     def about(self, queryset: Any, users: list[User]) -> Any:
-        return queryset.filter(owner__in=users)
+        return queryset.owned_by(*users)
 
 
 class IssuerFilter(UserFilter):

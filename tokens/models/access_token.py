@@ -1,6 +1,7 @@
 import re
 from collections.abc import Callable, Iterable
 from datetime import date, datetime, timedelta
+from itertools import islice
 from typing import Any, Self
 
 from django.conf import settings
@@ -36,6 +37,17 @@ Progress = Callable[[int], None]
 MAX_STARS = 3  # each one more multiplies the work of a regular expression by the length of a name
 
 
+class _Listed(models.Func):
+    """The numbers of a text like {1,2,3}, as the rows of a subquery."""
+
+    output_field = models.BigIntegerField()
+    template = "(SELECT unnest(%(expressions)s::bigint[]))"  # a constant: the planner sees how many they are
+
+    def as_sqlite(self, compiler: Any, connection: Any, **context: Any) -> Any:
+        template = "(SELECT value FROM json_each('[' || trim(%(expressions)s, '{}') || ']'))"
+        return self.as_sql(compiler, connection, template=template, **context)
+
+
 class State(models.TextChoices):
     ACTIVE = "active"
     SUSPENDED = "suspended"
@@ -61,8 +73,16 @@ class AccessTokenQuerySet(AuditedQuerySet["AccessToken"]):
             return self.listed().filter(expires_at__gt=now, suspended_at__isnull=False)
         return self.live(now)
 
-    def owned_by(self, user: User) -> Self:
-        return self.filter(owner=user)
+    def owned_by(self, *users: User | str) -> Self:
+        """Tokens of the users: users, or their ids as they are written."""
+        return self.filter(owner__in=_users(users))
+
+    def numbered(self, numbers: Iterable[int]) -> Self:
+        """Tokens of these numbers, however many: to the database they are one parameter."""
+        # In parts: to join them at once would make a list of as many texts.
+        rest = iter(numbers)
+        parts = iter(lambda: ",".join(map(str, islice(rest, 1_000))), "")
+        return self.filter(pk__in=_Listed(models.Value(f"{{{','.join(parts)}}}")))
 
     def of_kind(self, kind: str) -> Self:
         return self.filter(owner__kind=kind)
@@ -93,6 +113,10 @@ class AccessTokenQuerySet(AuditedQuerySet["AccessToken"]):
         """Tokens that end from `start` on and before `end`, whatever their state. None is no bound."""
         found = self.filter(expires_at__gte=start) if start else self
         return found.filter(expires_at__lt=end) if end else found
+
+    def issued_before(self, instant: datetime) -> Self:
+        """By the instant from which the maximum lifetime counts: creation, import, or rotation to a new last day."""
+        return self.filter(issued_at__lt=instant)
 
     def expired_yesterday(self, at: datetime | None = None) -> Self:
         """Expired in the 24 hours before: those whose last day was yesterday (UTC), since tokens end at 00:00."""
@@ -189,6 +213,7 @@ class AccessTokenQuerySet(AuditedQuerySet["AccessToken"]):
         return self.of_kind(Kind.SERVICE).filter(owner__deleted_at=None)
 
     # Ways in for sets. `operation` is the name that ties the events of one operation together; each call is one.
+    # `batch_size` is how many tokens a commit is about; by default what was measured to be best for the database.
 
     def expire(
         self,
@@ -198,6 +223,7 @@ class AccessTokenQuerySet(AuditedQuerySet["AccessToken"]):
         reason: str,
         progress: Progress | None = None,
         operation: str = "",
+        batch_size: int | None = None,
     ) -> int:
         """Lets tokens end at `at` (default now) that would live longer. It only ever shortens. Returns how many.
 
@@ -207,27 +233,26 @@ class AccessTokenQuerySet(AuditedQuerySet["AccessToken"]):
         now = timezone.now()
         values = {"expires_at": max(at or now, now)}
         later = self.outliving(values["expires_at"])
-        return later._in_batches("tokens.expired", by, require_reason(reason), values, operation, progress)
+        return later._in_batches("tokens.expired", by, require_reason(reason), values, operation, batch_size, progress)
 
-    def revoke(self, *, by: Actor, reason: str, operation: str = "") -> int:
+    def revoke(self, *, by: Actor, reason: str, operation: str = "", batch_size: int | None = None) -> int:
         """Ends tokens for good. Returns how many."""
         require_power_over_sets(by)
         ended = {"ended_at": timezone.now(), "ended_by": by.user, "end_reason": require_reason(reason)}
-        return self.listed()._in_batches("tokens.revoked", by, ended["end_reason"], ended, operation)
+        return self.listed()._in_batches("tokens.revoked", by, ended["end_reason"], ended, operation, batch_size)
 
-    def suspend(self, *, by: Actor, reason: str, operation: str = "") -> int:
+    def suspend(self, *, by: Actor, reason: str, operation: str = "", batch_size: int | None = None) -> int:
         """Stops live tokens until each is resumed. Returns how many."""
         require_power_over_sets(by)
         values = {"suspended_at": timezone.now()}
-        return self.live()._in_batches("tokens.suspended", by, require_reason(reason), values, operation)
+        return self.live()._in_batches("tokens.suspended", by, require_reason(reason), values, operation, batch_size)
 
-    def resume(self, *, by: Actor, reason: str, operation: str = "") -> int:
+    def resume(self, *, by: Actor, reason: str, operation: str = "", batch_size: int | None = None) -> int:
         """Lets those suspended tokens work again that `by` may resume; others stay as they are. Returns how many."""
         require_power_to_resume(by)
+        values = {"suspended_at": None}
         batches = self.resumable(by)._in_batches
-        return batches(
-            "tokens.resumed", by, require_reason(reason), {"suspended_at": None}, operation, hold_owners=True
-        )
+        return batches("tokens.resumed", by, require_reason(reason), values, operation, batch_size, hold_owners=True)
 
     def rotate(
         self,
@@ -336,6 +361,7 @@ class AccessTokenQuerySet(AuditedQuerySet["AccessToken"]):
         reason: str,
         values: dict[str, Any],
         operation: str = "",
+        batch_size: int | None = None,
         progress: Progress | None = None,
         hold_owners: bool = False,
     ) -> int:
@@ -343,7 +369,7 @@ class AccessTokenQuerySet(AuditedQuerySet["AccessToken"]):
 
         Sizes were measured: on PostgreSQL small batches keep waits short, on SQLite large ones cost less.
         """
-        size = BATCH_SIZES[connection.vendor]
+        size = batch_size or BATCH_SIZES[connection.vendor]
         operation, done, last = operation or get_random_string(16), 0, 0
         while True:
             with audited():

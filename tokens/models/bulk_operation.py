@@ -8,16 +8,16 @@ import hashlib
 import struct
 import time
 import zlib
-from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from datetime import datetime
-from operator import itemgetter
+from itertools import islice
 from typing import Any
 
 from django.conf import settings
 from django.core.exceptions import PermissionDenied, ValidationError
-from django.db import connection, models
+from django.db import connection, models, transaction
 from django.db.models import Count
 from django.db.models.functions import Cast
 from django.utils import timezone
@@ -38,6 +38,7 @@ from tokens.models.access_token import (
 )
 
 MAX_TOKENS = 5_000_000  # what one operation may be about
+MAX_BATCH = 10_000  # tokens in one commit, for which others may have to wait
 SHOWN = 10  # owners, roles and tokens that a preview names
 STEP = 10_000  # rows that are read at once
 TIMES = ("expires_at", "suspended_at", "ended_at")
@@ -60,30 +61,48 @@ class Stage(models.TextChoices):
     STOPPED = "stopped"
 
 
+# Why tokens of the set are not changed: they …
+LEFT_ALONE = {
+    Action.EXPIRE: "end earlier, or have ended",
+    Action.REVOKE: "are revoked already",
+    Action.SUSPEND: "are not live",
+    Action.RESUME: "are not suspended, or are beyond what you may resume",
+    Action.HAND_OVER: "belong to people, or to accounts that are this person's already",
+}
+
+
 @dataclass(frozen=True, slots=True)
 class Look:
-    """How many tokens a set has, its digest, and how many of them each owner has."""
+    """How many tokens a set has, and its digest."""
 
     count: int
     digest: str
-    owners: Counter[int]
 
 
-def look_at(tokens: AccessTokenQuerySet) -> Look:
-    """Reads the set in the order of its keys, a step at a time: memory does not grow with it."""
-    count, digest, owners = 0, hashlib.sha256(), Counter[int]()
-    for rows in _walk(tokens):
-        count += len(rows)
-        digest.update("".join(map(repr, rows)).encode())
-        owners.update(map(itemgetter(1), rows))
-    return Look(count, digest.hexdigest(), owners)
+def look_at(tokens: AccessTokenQuerySet, keep: Callable[[list[int]], None] | None = None) -> Look:
+    """Reads the set in the order of its keys, a step at a time: memory does not grow with it.
+
+    `keep` is given the keys of each step.
+    """
+    count, digest = 0, hashlib.sha256()
+    with _reading():
+        for rows in _walk(tokens):
+            count += len(rows)
+            digest.update("".join(map(repr, rows)).encode())
+            if keep:
+                keep([row[0] for row in rows])
+    return Look(count, digest.hexdigest())
+
+
+def _reading() -> AbstractContextManager[Any]:
+    """PostgreSQL hands rows out as they are asked for inside a transaction only. SQLite would keep writers waiting."""
+    return transaction.atomic() if connection.vendor == "postgresql" else nullcontext()
 
 
 def _walk(tokens: AccessTokenQuerySet) -> Iterator[list[tuple[Any, ...]]]:
-    ordered, last = tokens.prefetch_related(None).order_by("pk").values_list(*FACTS), 0
-    while rows := list(ordered.filter(pk__gt=last)[:STEP]):
-        yield rows
-        last = rows[-1][0]
+    rows = tokens.prefetch_related(None).order_by("pk").values_list(*FACTS).iterator(chunk_size=STEP)
+    while step := list(islice(rows, STEP)):
+        yield step
 
 
 class BulkOperation(models.Model):
@@ -120,7 +139,7 @@ class BulkOperation(models.Model):
     # Ways in.
 
     @classmethod
-    def preview(
+    def look(
         cls,
         tokens: AccessTokenQuerySet,
         *,
@@ -130,12 +149,21 @@ class BulkOperation(models.Model):
         at: datetime | None = None,
         accountable: User | None = None,
     ) -> "BulkOperation":
-        """Looks at the set and keeps what was seen, so that `start` can be held to it. Changes no token."""
+        """Looks at the set. Writes nothing: what it returns is not saved.
+
+        Raises ValidationError with the code "nothing" where no token would change.
+        """
         operation = cls(action=Action(action), filters=filters, at=at, accountable=accountable, created_by=by.user)
         operation._require_power(by)
         if action == Action.HAND_OVER and accountable is None:
             raise ValidationError({"accountable": "Say who is accountable from now on."})
         operation._look(tokens, by)
+        return operation
+
+    @classmethod
+    def preview(cls, tokens: AccessTokenQuerySet, *, by: Actor, **words: Any) -> "BulkOperation":
+        """Looks at the set and keeps what was seen, so that `start` can be held to it. Changes no token."""
+        operation = cls.look(tokens, by=by, **words)
         with audited():
             operation.save()
             record("tokens.bulk_previewed", by, operation, **operation._told())
@@ -153,13 +181,44 @@ class BulkOperation(models.Model):
                 raise PermissionDenied("Only who looked at the preview may go on from it. Make a preview of your own.")
             if operation.stage != Stage.PREVIEWED:
                 raise ValidationError("This has been begun already. Nothing was begun twice.", code="conflict")
-            operation.reason = require_reason(reason)
-            operation._freeze(tokens, digest)
-            operation.stage, operation.started_at = Stage.RUNNING, timezone.now()
-            operation.at = operation.at or operation.started_at
-            operation.save()
-            record("tokens.bulk_started", by, operation, reason=operation.reason, operation=operation.name)
+            operation._require_same(operation._freeze(tokens), digest)
+            operation._begin(by, require_reason(reason))
         self.refresh_from_db()
+
+    def begin(
+        self,
+        tokens: AccessTokenQuerySet,
+        *,
+        by: Actor,
+        reason: str,
+        digest: str | None = None,
+        expect: int | None = None,
+        batch_size: int | None = None,
+    ) -> None:
+        """As `start`, right after `look`: the set is what it is now, unless it is held to something.
+
+        With `digest` it must be the set of an earlier look, with `expect` so many tokens of it must be to change.
+        Raises ValidationError with the code "conflict" where that is not so, and "nothing" where all went meanwhile.
+        """
+        reason = require_reason(reason)
+        self._require_expected(digest, expect)
+        with audited():
+            self.save()
+            frozen = self._freeze(tokens, batch_size)
+            if digest or expect is not None:
+                self._require_same(frozen, self.digest)
+            if not frozen.count:
+                raise ValidationError("No token matches.", code="nothing")
+            self.count, self.digest = frozen.count, frozen.digest
+            self._begin(by, reason)
+
+    @classmethod
+    def unfinished(
+        cls, *, by: Actor, action: str, filters: dict[str, Any], at: datetime | None
+    ) -> "BulkOperation | None":
+        """One that the actor began with the same words, and that was broken off or is at work still."""
+        running = cls.objects.filter(stage=Stage.RUNNING, action=action, created_by=by.user)
+        return next((one for one in running if (one.filters, one._asked_at) == (filters, at)), None)
 
     def run(self, *, by: Actor, seconds: float | None = None, progress: Progress | None = None) -> None:
         """Works on until all is done, or until `seconds` are over. Whoever calls it has the power at each batch.
@@ -213,18 +272,17 @@ class BulkOperation(models.Model):
         self.previewed_at = timezone.now()
         look = look_at(tokens)
         self.count, self.digest = look.count, look.digest
-        if not 0 < self.count <= MAX_TOKENS:
-            message = (
-                f"These are more than {MAX_TOKENS:,} tokens. Narrow the filters." if self.count else "No token matches."
-            )
-            raise ValidationError(message, code="size")
+        if not self.count:
+            raise ValidationError("No token matches.", code="nothing")
+        if self.count > MAX_TOKENS:
+            raise ValidationError(f"These are more than {MAX_TOKENS:,} tokens. Narrow the filters.", code="size")
         affected = self._affected(tokens, by)
         self.affected = affected.count()
         if not self.affected:
             raise ValidationError(f"None of these {self.count:,} tokens would change.", code="nothing")
         if self.action == Action.RESUME:
             self.beyond = tokens.in_state(State.SUSPENDED).count() - self.affected
-        self.seen = {"owners": _named(look.owners), "owner_count": len(look.owners), **_seen(tokens)}
+        self.seen = _seen(tokens)
         if self.action == Action.HAND_OVER:
             self.seen["account_count"] = affected.order_by().values("owner").distinct().count()
 
@@ -245,19 +303,35 @@ class BulkOperation(models.Model):
 
     # Running.
 
-    def _freeze(self, tokens: AccessTokenQuerySet, digest: str) -> None:
-        """Keeps the keys of the set. The one transaction around it undoes that where the set is another one by now."""
-        size, count, now = BATCH_SIZES[connection.vendor], 0, hashlib.sha256()
-        for rows in _walk(tokens):
-            now.update("".join(map(repr, rows)).encode())
-            count += len(rows)
-            keys = [row[0] for row in rows]
-            BulkChunk.objects.bulk_create(
-                BulkChunk(operation=self, packed=_pack(keys[start : start + size]))
-                for start in range(0, len(keys), size)
-            )
-        if not now.hexdigest() == digest == self.digest:
-            raise ValidationError(f"The set has changed since the preview: {self._difference(count)}", code="conflict")
+    def _freeze(self, tokens: AccessTokenQuerySet, batch_size: int | None = None) -> Look:
+        """Keeps the keys of the set, cut into batches."""
+        size = batch_size or BATCH_SIZES[connection.vendor]
+
+        def keep(keys: list[int]) -> None:
+            batches = (keys[start : start + size] for start in range(0, len(keys), size))
+            BulkChunk.objects.bulk_create(BulkChunk(operation=self, packed=_pack(batch)) for batch in batches)
+
+        return look_at(tokens, keep)
+
+    def _begin(self, by: Actor, reason: str) -> None:
+        self.reason, self.stage, self.started_at = reason, Stage.RUNNING, timezone.now()
+        self.at = self.at or self.started_at
+        self.save()
+        record("tokens.bulk_started", by, self, reason=reason, operation=self.name, **self._told())
+
+    def _require_expected(self, digest: str | None, expect: int | None) -> None:
+        if digest and digest != self.digest:
+            message = f"This is not the set of that digest: it has {self.count:,} tokens now. Look again."
+            raise ValidationError(message, code="conflict")
+        if expect is not None and expect != self.affected:
+            message = f"{self.affected:,} would change, and not {expect:,}. Look again."
+            raise ValidationError(message, code="conflict")
+
+    def _require_same(self, frozen: Look, digest: str) -> None:
+        """Raised in the transaction that froze it, which so comes to nothing."""
+        if not frozen.digest == digest == self.digest:
+            difference = self._difference(frozen.count)
+            raise ValidationError(f"The set has changed since the preview: {difference}", code="conflict")
 
     def _difference(self, count: int) -> str:
         if count == self.count:
@@ -288,6 +362,9 @@ class BulkOperation(models.Model):
     def _change(self, tokens: AccessTokenQuerySet, by: Actor) -> int:
         """By the ways in of sets: they check the power and, with the rows locked, what still is to be changed."""
         words: dict[str, Any] = {"by": by, "reason": self.reason, "operation": self.name}
+        if self.action == Action.HAND_OVER:
+            return tokens.hand_over(**words | {"to": self.accountable})
+        words["batch_size"] = MAX_BATCH + 1  # the keys of a chunk are one batch
         match self.action:
             case Action.EXPIRE:
                 return tokens.expire(at=self.at, **words)
@@ -295,9 +372,7 @@ class BulkOperation(models.Model):
                 return tokens.revoke(**words)
             case Action.SUSPEND:
                 return tokens.suspend(**words)
-            case Action.RESUME:
-                return tokens.resume(**words)
-        return tokens.hand_over(**words | {"to": self.accountable})
+        return tokens.resume(**words)
 
     def _close(self, stage: Stage, event: str, by: Actor, reason: str) -> None:
         self.stage, self.finished_at = stage, timezone.now()
@@ -327,6 +402,11 @@ class BulkOperation(models.Model):
         return f"bulk-{self.pk}"
 
     # How far it is.
+
+    @property
+    def _asked_at(self) -> datetime | None:
+        """The instant that was asked for, where it was not "now"."""
+        return None if self.at == self.started_at else self.at
 
     @property
     def left_alone(self) -> int:
@@ -366,18 +446,18 @@ def _unpack(packed: Any) -> list[int]:
     return [key for (key,) in struct.iter_unpack("<q", zlib.decompress(packed))]
 
 
-def _named(owners: Counter[int]) -> list[tuple[str, int]]:
-    most = owners.most_common(SHOWN)
-    names = dict(User.objects.filter(pk__in=[pk for pk, _ in most]).values_list("pk", "username"))
-    return [(names[pk], count) for pk, count in most]
-
-
 def _seen(tokens: AccessTokenQuerySet) -> dict[str, Any]:
-    put = TokenRole.objects.filter(token__in=tokens.order_by().values("pk")).order_by()
-    roles = put.values_list("assignment__role__name").annotate(tokens=Count("pk")).order_by("-tokens")[:SHOWN]
-    newest = AccessToken.objects.filter(pk__in=list(tokens.order_by("-pk").values_list("pk", flat=True)[:SHOWN]))
+    """Counted by the database: there may be as many owners as tokens."""
+    chosen = tokens.prefetch_related(None).order_by()
+    own = AccessToken.objects.filter(pk__in=chosen.values("pk")).order_by()
+    owners = own.values_list("owner__username").annotate(tokens=Count("pk")).order_by("-tokens", "owner__username")
+    put = TokenRole.objects.filter(token__in=chosen.values("pk")).order_by()
+    roles = put.values_list("assignment__role__name").annotate(tokens=Count("pk")).order_by("-tokens")
+    newest = AccessToken.objects.filter(pk__in=list(chosen.order_by("-pk").values_list("pk", flat=True)[:SHOWN]))
     return {
-        "roles": list(roles),
+        "owners": list(owners[:SHOWN]),
+        "owner_count": own.aggregate(owners=Count("owner", distinct=True))["owners"],
+        "roles": list(roles[:SHOWN]),
         "sample": [
             {"pk": token.pk, "label": str(token), "state": token.state(), "expires_at": token.expires_at.isoformat()}
             for token in newest.select_related("owner")
