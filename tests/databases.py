@@ -47,13 +47,14 @@ class Server(NamedTuple):
     source: str
 
 
-def prepare() -> str:
+def prepare(*, durable: bool = False) -> str:
     """Put into the environment what the settings read, and name the database.
 
-    The workers of pytest-xdist inherit the environment, so they share the server that their parent started.
+    With `durable` a cluster that is started here keeps what it wrote when the machine fails, as in production. The
+    workers of pytest-xdist inherit the environment, so they share the server that their parent started.
     """
     if "PYTEST_XDIST_WORKER" not in os.environ:
-        database = _chosen()
+        database = _chosen(durable=durable)
         os.environ |= {
             "ENV_FILE": os.devnull,  # nothing of a developer's own plays a part
             "DATABASE_URL": database.url,
@@ -66,12 +67,12 @@ def prepare() -> str:
     return os.environ["TEST_DATABASE_LABEL"]
 
 
-def _chosen() -> Database:
+def _chosen(*, durable: bool) -> Database:
     match os.environ.get("TEST_DATABASE", "sqlite"):
         case "sqlite":
             return _sqlite()
         case "postgresql":
-            return _postgresql()
+            return _postgresql(durable=durable)
         case other:
             raise pytest.UsageError(f"TEST_DATABASE is {other!r}; it must be sqlite or postgresql.")
 
@@ -83,11 +84,11 @@ def _sqlite() -> Database:
     return Database(f"sqlite:///{directory.name}/portal.sqlite3", f"SQLite {sqlite3.sqlite_version}")
 
 
-def _postgresql() -> Database:
+def _postgresql(*, durable: bool) -> Database:
     if url := os.environ.get("TEST_DATABASE_URL"):
         return Database(url, f"PostgreSQL {_version(url)} (TEST_DATABASE_URL)")
     server = _server()
-    url = _start(server.binaries)
+    url = _start(server.binaries, durable=durable)
     return Database(url, f"PostgreSQL {_version(url)} ({server.source})")
 
 
@@ -120,7 +121,7 @@ def _wheel() -> Path:
     return Path(spec.origin).parent
 
 
-def _start(binaries: Path) -> str:
+def _start(binaries: Path, *, durable: bool) -> str:
     """Start a cluster in the system's temporary folder and give its URL."""
     home = Path(tempfile.mkdtemp(prefix="osmo-portal-postgresql-"))
     account = _account()
@@ -132,7 +133,8 @@ def _start(binaries: Path) -> str:
     place: dict[str, Any] = {**account, "cwd": home, "env": {"PATH": os.environ["PATH"], "LC_ALL": "C.UTF-8"}}
     options = "-D data -U portal -E UTF8 --auth=password --pwfile=password --no-sync"
     subprocess.run([binaries / "initdb", *options.split()], check=True, stdout=subprocess.DEVNULL, **place)
-    options = f"-D data -k {home} -h 127.0.0.1 -p {port} -c fsync=off -c synchronous_commit=off"
+    options = f"-D data -k {home} -h 127.0.0.1 -p {port}"
+    options += "" if durable else " -c fsync=off -c synchronous_commit=off"
     _guard([str(binaries / "postgres"), *options.split()], place)
     url = f"postgres://portal:{password}@127.0.0.1:{port}/postgres"
     _wait_for(url, home / "log")

@@ -48,11 +48,11 @@ def search(tokens: QuerySet[AccessToken], text: str) -> QuerySet[AccessToken]:
     about = tokens
     for term in filter(None, terms):
         about = about.filter(_about(term))
-    return _settled(tokens, about)
+    return settled(tokens, about)
 
 
-def _settled(tokens: QuerySet[AccessToken], about: QuerySet[AccessToken]) -> QuerySet[AccessToken]:
-    """The same tokens, by their keys where they are few.
+def settled(tokens: QuerySet[AccessToken], about: QuerySet[AccessToken]) -> QuerySet[AccessToken]:
+    """Those of `tokens` that `about` narrows them to, by their keys where they are few.
 
     A database that is asked for one page in an order thinks that matches lie everywhere, and reads the table in that
     order, taking words from each row. Where all matches lie far down, that is the whole table.

@@ -14,6 +14,7 @@ from profiles import names
 from profiles.models import Kind, Pool, Role, User
 from profiles.reach import roles_reaching
 from tokens.models.access_token import State
+from tokens.search import settled
 
 ANY = "any"
 YESTERDAY = "yesterday"
@@ -175,7 +176,8 @@ class LifetimeFilter(admin.SimpleListFilter):
         return [("1", "beyond what is allowed today")]
 
     def queryset(self, request: HttpRequest, queryset: Any) -> Any:
-        return queryset.over_lifetime() if self.value() else queryset
+        # What is found by reading much is found once, and not for the page and for its count.
+        return settled(queryset, queryset.over_lifetime()) if self.value() else queryset
 
 
 FILTERS = (

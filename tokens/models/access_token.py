@@ -1,8 +1,7 @@
 import re
-from collections.abc import Callable, Iterable
-from datetime import date, datetime, timedelta
-from itertools import islice
-from typing import Any, Self
+from collections.abc import Callable, Iterable, Sequence
+from datetime import UTC, date, datetime, timedelta
+from typing import Any, NamedTuple, Self
 
 from django.conf import settings
 from django.core.exceptions import PermissionDenied, ValidationError
@@ -13,13 +12,14 @@ from django.utils import timezone
 from django.utils.crypto import get_random_string
 
 from osmo_portal.events.actor import Actor
-from osmo_portal.events.models import EventLine
+from osmo_portal.events.models import EventLine, Line
 from osmo_portal.events.trail import AuditedModel, AuditedQuerySet, audited, record
 from profiles import names
 from profiles.models import Kind, Role, RoleAssignment, User
 from profiles.reach import roles_reaching
 from profiles.rules import require_administrator, require_reason
 from tokens import rules, secrets
+from tokens.models.keys import Keys
 from tokens.models.last_use import LastUse
 from tokens.models.purged_secret import LABEL_LENGTH, PurgedSecret
 from tokens.models.secret import Secret
@@ -30,22 +30,9 @@ MAX_GRACE = timedelta(days=30)
 MIN_RETENTION = timedelta(days=30)
 BATCH_SIZES = {"postgresql": 1_000, "sqlite": 10_000}
 STEP = 1_000  # tokens that are rotated one by one from one look at the table
-
-
 PURGED_AT_ONCE = 1_000  # a deletion takes longer than a change, and others wait for it
 Progress = Callable[[int], None]
 MAX_STARS = 3  # each one more multiplies the work of a regular expression by the length of a name
-
-
-class _Listed(models.Func):
-    """The numbers of a text like {1,2,3}, as the rows of a subquery."""
-
-    output_field = models.BigIntegerField()
-    template = "(SELECT unnest(%(expressions)s::bigint[]))"  # a constant: the planner sees how many they are
-
-    def as_sqlite(self, compiler: Any, connection: Any, **context: Any) -> Any:
-        template = "(SELECT value FROM json_each('[' || trim(%(expressions)s, '{}') || ']'))"
-        return self.as_sql(compiler, connection, template=template, **context)
 
 
 class State(models.TextChoices):
@@ -79,10 +66,7 @@ class AccessTokenQuerySet(AuditedQuerySet["AccessToken"]):
 
     def numbered(self, numbers: Iterable[int]) -> Self:
         """Tokens of these numbers, however many: to the database they are one parameter."""
-        # In parts: to join them at once would make a list of as many texts.
-        rest = iter(numbers)
-        parts = iter(lambda: ",".join(map(str, islice(rest, 1_000))), "")
-        return self.filter(pk__in=_Listed(models.Value(f"{{{','.join(parts)}}}")))
+        return self.filter(pk__in=Keys(numbers))
 
     def of_kind(self, kind: str) -> Self:
         return self.filter(owner__kind=kind)
@@ -133,9 +117,10 @@ class AccessTokenQuerySet(AuditedQuerySet["AccessToken"]):
         At use the maximum counts, so they end before the day that stands on them.
         """
         now = at or timezone.now()
-        over = Q(lifetime__gt=timedelta(days=settings.MAX_TOKEN_DAYS))
-        over |= Q(pk__in=TokenRole.objects.exceeded(now).values("token"))
-        return self.outliving(now).alias(lifetime=F("expires_at") - F("issued_at")).filter(over)
+        dated = AccessToken.objects.outliving(now).alias(lifetime=F("expires_at") - F("issued_at"))
+        over = dated.filter(lifetime__gt=timedelta(days=settings.MAX_TOKEN_DAYS)).order_by().values("pk")
+        # Either is found by its own index. With OR between them a database reads every token.
+        return self.filter(pk__in=over.union(TokenRole.objects.exceeded(now).order_by().values("token")))
 
     def exceeding(self, days: int, at: datetime | None = None) -> Self:
         """Not ended, and dated to live longer than `days` from their issue. Suspended ones too: resumed after the
@@ -377,7 +362,7 @@ class AccessTokenQuerySet(AuditedQuerySet["AccessToken"]):
                 if hold_owners:
                     rest = rest.filter(owner__in=_held_owners(rest[:size]))
                 locked = rest.select_for_update(of=("self",), no_key=True)
-                batch = list(locked.select_related("owner").only("name", "expires_at", "owner__username")[:size])
+                batch = [Found(*row) for row in locked.values_list(*FOUND)[:size]]
                 if batch:
                     last = batch[-1].pk
                     _change_batch(batch, action, by, reason, values, operation)
@@ -393,21 +378,27 @@ def _users(users: Iterable[User | str]) -> list[int]:
     return [user.pk for user in users if isinstance(user, User)] + [user.pk for found in named for user in found]
 
 
+class Found(NamedTuple):
+    """What a line tells of a token. An instance of the model would cost more than to change its row."""
+
+    pk: int
+    owner: str
+    name: str
+    expires_at: datetime
+
+    def line(self, end: str) -> Line:
+        return Line(self.pk, f"{self.owner}/{self.name}"[:600], self.expires_at.isoformat(), end)
+
+
+FOUND = ("pk", "owner__username", "name", "expires_at")
+
+
 def _change_batch(
-    batch: list["AccessToken"], action: str, by: Actor, reason: str, values: dict[str, Any], operation: str
+    batch: list[Found], action: str, by: Actor, reason: str, values: dict[str, Any], operation: str
 ) -> None:
-    before = {token.pk: token.expires_at for token in batch}
-    AccessToken.objects.filter(pk__in=before).update(**values)
-    after = dict(AccessToken.objects.filter(pk__in=before).values_list("pk", "expires_at"))
-    lines = [
-        EventLine(
-            object_id=token.pk,
-            object_label=str(token)[:600],
-            before=before[token.pk].isoformat(),
-            after=after[token.pk].isoformat(),
-        )
-        for token in batch
-    ]
+    changed = AccessToken.objects.filter(pk__in=Keys(found.pk for found in batch))
+    changed.update(**values)
+    lines = [found.line(end) for found, end in zip(batch, _ends(batch, changed, values), strict=True)]
     record(action, by, AccessToken(), label=_how_many(lines), reason=reason, lines=lines, operation=operation)
 
 
@@ -431,7 +422,18 @@ def _erase(model: type[models.Model], **which: Any) -> None:
     rows._raw_delete(rows.db)
 
 
-def _how_many(lines: list[EventLine]) -> str:
+def _ends(batch: list[Found], changed: AccessTokenQuerySet, values: dict[str, Any]) -> list[str]:
+    """When the tokens of the batch expire after the change; read again only where the database worked it out."""
+    end = values.get("expires_at")
+    if end is None:
+        return [found.expires_at.isoformat() for found in batch]
+    if isinstance(end, datetime):
+        return [end.astimezone(UTC).isoformat()] * len(batch)
+    ends = dict(changed.values_list("pk", "expires_at"))
+    return [ends[found.pk].isoformat() for found in batch]
+
+
+def _how_many(lines: Sequence[EventLine | Line]) -> str:
     return f"{len(lines)} token{'s' if len(lines) > 1 else ''}"
 
 
@@ -779,8 +781,9 @@ class TokenRoleQuerySet(AuditedQuerySet["TokenRole"]):
 class TokenRole(AuditedModel):
     """A role on a token, through the owner's assignment: when that ends, the token has lost the role for good."""
 
-    token = models.ForeignKey(AccessToken, models.PROTECT, related_name="roles")
-    assignment = models.ForeignKey(RoleAssignment, models.PROTECT, related_name="token_roles")
+    # Both are found by the two indexes below, from which alone lists by role are answered.
+    token = models.ForeignKey(AccessToken, models.PROTECT, related_name="roles", db_index=False)
+    assignment = models.ForeignKey(RoleAssignment, models.PROTECT, related_name="token_roles", db_index=False)
 
     objects = TokenRoleQuerySet.as_manager()
 
@@ -788,6 +791,7 @@ class TokenRole(AuditedModel):
         constraints = [
             models.UniqueConstraint(fields=["token", "assignment"], name="role_once_on_a_token"),
         ]
+        indexes = [models.Index(fields=["assignment", "token", "id"], name="token_role_of_assignment")]
 
     def __str__(self) -> str:
         return f"{self.assignment.role} on {self.token}"

@@ -1,0 +1,24 @@
+"""Many keys as one parameter of a query: to write down a thousand of them takes longer than to find their rows."""
+
+from collections.abc import Iterable
+from itertools import islice
+from typing import Any
+
+from django.db.models import BigIntegerField, Func, TextField, Value
+
+
+class Keys(Func):
+    """For `pk__in`. A text like {1,2,3}, which both databases take apart."""
+
+    output_field = BigIntegerField()
+    template = "SELECT unnest(%(expressions)s::bigint[])"  # a constant: the planner sees how many they are
+
+    def __init__(self, keys: Iterable[int]) -> None:
+        # In parts: to join millions at once would make a list of as many texts.
+        rest = iter(keys)
+        parts = iter(lambda: ",".join(map(str, islice(rest, 1_000))), "")
+        super().__init__(Value(f"{{{','.join(parts)}}}", output_field=TextField()))
+
+    def as_sqlite(self, compiler: Any, connection: Any, **context: Any) -> Any:
+        template = "SELECT value FROM json_each('[' || trim(%(expressions)s, '{}') || ']')"
+        return self.as_sql(compiler, connection, template=template, **context)
