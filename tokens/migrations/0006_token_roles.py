@@ -7,7 +7,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
     dependencies = [
         ("profiles", "0002_defaults"),
-        ("tokens", "0004_what_the_first_page_counts"),
+        ("tokens", "0005_purged_secrets"),
     ]
 
     operations = [
