@@ -32,13 +32,13 @@ MAX_STARS = 3  # each one more multiplies the work of a regular expression by th
 
 
 class _Listed(models.Func):
-    """The numbers of a text like {1,2,3}, as the rows of a subquery."""
+    """The numbers of a text, {1,2,3} for PostgreSQL and [1,2,3] for SQLite, as the rows of a subquery."""
 
     output_field = models.BigIntegerField()
     template = "(SELECT unnest(%(expressions)s::bigint[]))"  # a constant: the planner sees how many they are
 
     def as_sqlite(self, compiler: Any, connection: Any, **context: Any) -> Any:
-        template = "(SELECT value FROM json_each('[' || trim(%(expressions)s, '{}') || ']'))"
+        template = "(SELECT value FROM json_each(%(expressions)s))"
         return self.as_sql(compiler, connection, template=template, **context)
 
 
@@ -75,8 +75,9 @@ class AccessTokenQuerySet(AuditedQuerySet["AccessToken"]):
         """Tokens of these numbers, however many: to the database they are one parameter."""
         # In parts: to join them at once would make a list of as many texts.
         rest = iter(numbers)
-        parts = iter(lambda: ",".join(map(str, islice(rest, 1_000))), "")
-        return self.filter(pk__in=_Listed(models.Value(f"{{{','.join(parts)}}}")))
+        text = ",".join(iter(lambda: ",".join(map(str, islice(rest, 1_000))), ""))
+        listed = f"{{{text}}}" if connection.vendor == "postgresql" else f"[{text}]"
+        return self.filter(pk__in=_Listed(models.Value(listed)))
 
     def of_kind(self, kind: str) -> Self:
         return self.filter(owner__kind=kind)
