@@ -486,6 +486,21 @@ def test_the_shell_begins_no_operation_that_grants(cast: Cast, action: str) -> N
         )
 
 
+def test_what_was_looked_at_is_begun_by_who_may_and_once(cast: Cast) -> None:
+    cast.service_token()
+    tokens, by = AccessToken.objects.all(), cast.by("olive")
+    operation = BulkOperation.look(tokens, by=by, action="revoke", filters={})
+
+    for other in (cast.by("ada"), cast.by("audrey"), Actor.shell()):
+        with pytest.raises(PermissionDenied):
+            operation.begin(tokens, by=other, reason="spring")
+    operation.begin(tokens, by=by, reason="spring")
+    with pytest.raises(ValidationError, match="Nothing was begun twice"):
+        operation.begin(tokens, by=by, reason="spring")
+
+    assert (BulkOperation.objects.count(), BulkChunk.objects.count()) == (1, 1)
+
+
 def test_the_digest_does_not_depend_on_order_or_on_how_it_is_read(cast: Cast, monkeypatch: pytest.MonkeyPatch) -> None:
     many_tokens(cast.robot, 10)
     tokens = AccessToken.objects.all()

@@ -202,6 +202,9 @@ class BulkOperation(models.Model):
         Raises ValidationError with the code "conflict" where that is not so, and "nothing" where all went meanwhile.
         """
         reason = require_reason(reason)
+        self._require_may_run(by)
+        if self.pk:
+            raise ValidationError("This has been begun already. Nothing was begun twice.", code="conflict")
         self._require_expected(digest, expect)
         with audited():
             self.save()

@@ -4,11 +4,12 @@ from collections.abc import Iterable
 from itertools import islice
 from typing import Any
 
+from django.db import connection
 from django.db.models import BigIntegerField, Func, TextField, Value
 
 
 class Keys(Func):
-    """For `pk__in`. A text like {1,2,3}, which both databases take apart."""
+    """For `pk__in`. A text, {1,2,3} for PostgreSQL and [1,2,3] for SQLite, that the database takes apart."""
 
     output_field = BigIntegerField()
     template = "SELECT unnest(%(expressions)s::bigint[])"  # a constant: the planner sees how many they are
@@ -16,9 +17,9 @@ class Keys(Func):
     def __init__(self, keys: Iterable[int]) -> None:
         # In parts: to join millions at once would make a list of as many texts.
         rest = iter(keys)
-        parts = iter(lambda: ",".join(map(str, islice(rest, 1_000))), "")
-        super().__init__(Value(f"{{{','.join(parts)}}}", output_field=TextField()))
+        text = ",".join(iter(lambda: ",".join(map(str, islice(rest, 1_000))), ""))
+        listed = f"{{{text}}}" if connection.vendor == "postgresql" else f"[{text}]"
+        super().__init__(Value(listed, output_field=TextField()))
 
     def as_sqlite(self, compiler: Any, connection: Any, **context: Any) -> Any:
-        template = "SELECT value FROM json_each('[' || trim(%(expressions)s, '{}') || ']')"
-        return self.as_sql(compiler, connection, template=template, **context)
+        return self.as_sql(compiler, connection, template="SELECT value FROM json_each(%(expressions)s)", **context)
