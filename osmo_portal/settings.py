@@ -103,11 +103,7 @@ else:
     _database["CONN_HEALTH_CHECKS"] = True
     _database["OPTIONS"].setdefault("prepare_threshold", 2)
     if STATEMENT_TIMEOUT:
-        # Reading by an index is not four times as dear as reading on, where memory or an SSD holds the tables. And a
-        # query of some milliseconds gains nothing from more processes, which other requests need.
-        _planner = "-c random_page_cost=1.1 -c max_parallel_workers_per_gather=0"
-        _startup = f"-c statement_timeout={STATEMENT_TIMEOUT * 1000} {_planner}"
-        _database["OPTIONS"].setdefault("options", _startup)
+        _database["OPTIONS"].setdefault("options", f"-c statement_timeout={STATEMENT_TIMEOUT * 1000}")
 
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 AUTH_USER_MODEL = "profiles.User"

@@ -1,8 +1,9 @@
 import hashlib
 import json
+from collections.abc import Iterable
 from datetime import UTC, date, datetime, time, timedelta
 from ipaddress import ip_address
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 from django.db import models
 
@@ -135,6 +136,15 @@ class Event(models.Model):
         )
 
 
+class Line(NamedTuple):
+    """A line that is to be written, where there are so many that a model instance for each would cost too much."""
+
+    object_id: int
+    object_label: str
+    before: str
+    after: str
+
+
 class EventLine(models.Model):
     """What a batch did to one object; it stands in that object's timeline. The event's hash covers its lines."""
 
@@ -153,8 +163,12 @@ class EventLine(models.Model):
         return f"{self.object_label}: {self.before} → {self.after}"
 
     @staticmethod
-    def digest(lines: "list[EventLine]") -> str:
-        text = json.dumps([[line.object_id, line.object_label, line.before, line.after] for line in lines])
+    def text(lines: "Iterable[EventLine | Line]") -> str:
+        """What is written and digested of the lines of one event: a JSON list of a list for each."""
+        return json.dumps([[line.object_id, line.object_label, line.before, line.after] for line in lines])
+
+    @staticmethod
+    def digest(text: str) -> str:
         return hashlib.sha256(text.encode()).hexdigest()
 
 

@@ -4,7 +4,7 @@ Models that matter derive from `AuditedModel`: they can be written only inside `
 something without recording it is rolled back. So no door can walk past the trail, not even by `QuerySet.update()`.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -14,7 +14,7 @@ from django.db import models, transaction
 
 from osmo_portal.events import chain
 from osmo_portal.events.actor import Actor
-from osmo_portal.events.models import Event, EventLine
+from osmo_portal.events.models import Event, EventLine, Line
 
 
 class UnrecordedChange(RuntimeError):
@@ -23,7 +23,7 @@ class UnrecordedChange(RuntimeError):
 
 @dataclass(slots=True)
 class _Block:
-    drafts: list[tuple[Event, list[EventLine]]] = field(default_factory=list)
+    drafts: list[tuple[Event, Sequence[EventLine | Line]]] = field(default_factory=list)
     changed: bool = False
 
 
@@ -60,12 +60,12 @@ def record(
     by: Actor,
     subject: models.Model,
     *,
-    lines: list[EventLine] | None = None,
+    lines: Sequence[EventLine | Line] = (),
     **details: Any,
 ) -> None:
     """Adds an event to the open block. `details` are `label`, `reason`, and the changes as plain JSON values: never a
     secret or its digest."""
-    _current().drafts.append((Event.draft(action, by, subject, **details), lines or []))
+    _current().drafts.append((Event.draft(action, by, subject, **details), lines))
 
 
 def _current() -> _Block:

@@ -1,7 +1,7 @@
 import re
-from collections.abc import Callable, Iterable
-from datetime import date, datetime, timedelta
-from typing import Any, Self
+from collections.abc import Callable, Iterable, Sequence
+from datetime import UTC, date, datetime, timedelta
+from typing import Any, NamedTuple, Self
 
 from django.conf import settings
 from django.core.exceptions import PermissionDenied, ValidationError
@@ -12,13 +12,14 @@ from django.utils import timezone
 from django.utils.crypto import get_random_string
 
 from osmo_portal.events.actor import Actor
-from osmo_portal.events.models import EventLine
+from osmo_portal.events.models import EventLine, Line
 from osmo_portal.events.trail import AuditedModel, AuditedQuerySet, audited, record
 from profiles import names
 from profiles.models import Kind, Role, RoleAssignment, User
 from profiles.reach import roles_reaching
 from profiles.rules import require_reason
 from tokens import rules, secrets
+from tokens.models.keys import Keys
 from tokens.models.last_use import LastUse
 from tokens.models.secret import Secret
 from tokens.secrets import Plaintext
@@ -252,7 +253,7 @@ class AccessTokenQuerySet(AuditedQuerySet["AccessToken"]):
                 if hold_owners:
                     rest = rest.filter(owner__in=_held_owners(rest[:size]))
                 locked = rest.select_for_update(of=("self",), no_key=True)
-                batch = list(locked.select_related("owner").only("name", "expires_at", "owner__username")[:size])
+                batch = [Found(*row) for row in locked.values_list(*FOUND)[:size]]
                 if batch:
                     last = batch[-1].pk
                     _change_batch(batch, action, by, reason, values, operation)
@@ -268,25 +269,42 @@ def _users(users: Iterable[User | str]) -> list[int]:
     return [user.pk for user in users if isinstance(user, User)] + [user.pk for found in named for user in found]
 
 
+class Found(NamedTuple):
+    """What a line tells of a token. An instance of the model would cost more than to change its row."""
+
+    pk: int
+    owner: str
+    name: str
+    expires_at: datetime
+
+    def line(self, end: str) -> Line:
+        return Line(self.pk, f"{self.owner}/{self.name}"[:600], self.expires_at.isoformat(), end)
+
+
+FOUND = ("pk", "owner__username", "name", "expires_at")
+
+
 def _change_batch(
-    batch: list["AccessToken"], action: str, by: Actor, reason: str, values: dict[str, Any], operation: str
+    batch: list[Found], action: str, by: Actor, reason: str, values: dict[str, Any], operation: str
 ) -> None:
-    before = {token.pk: token.expires_at for token in batch}
-    AccessToken.objects.filter(pk__in=before).update(**values)
-    after = dict(AccessToken.objects.filter(pk__in=before).values_list("pk", "expires_at"))
-    lines = [
-        EventLine(
-            object_id=token.pk,
-            object_label=str(token)[:600],
-            before=before[token.pk].isoformat(),
-            after=after[token.pk].isoformat(),
-        )
-        for token in batch
-    ]
+    changed = AccessToken.objects.filter(pk__in=Keys(found.pk for found in batch))
+    changed.update(**values)
+    lines = [found.line(end) for found, end in zip(batch, _ends(batch, changed, values), strict=True)]
     record(action, by, AccessToken(), label=_how_many(lines), reason=reason, lines=lines, operation=operation)
 
 
-def _how_many(lines: list[EventLine]) -> str:
+def _ends(batch: list[Found], changed: AccessTokenQuerySet, values: dict[str, Any]) -> list[str]:
+    """When the tokens of the batch expire after the change; read again only where the database worked it out."""
+    end = values.get("expires_at")
+    if end is None:
+        return [found.expires_at.isoformat() for found in batch]
+    if isinstance(end, datetime):
+        return [end.astimezone(UTC).isoformat()] * len(batch)
+    ends = dict(changed.values_list("pk", "expires_at"))
+    return [ends[found.pk].isoformat() for found in batch]
+
+
+def _how_many(lines: Sequence[EventLine | Line]) -> str:
     return f"{len(lines)} token{'s' if len(lines) > 1 else ''}"
 
 

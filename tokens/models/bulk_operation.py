@@ -36,6 +36,7 @@ from tokens.models.access_token import (
     require_power_over_sets,
     require_power_to_resume,
 )
+from tokens.models.keys import Keys
 
 MAX_TOKENS = 5_000_000  # what one operation may be about
 SHOWN = 10  # owners, roles and tokens that a preview names
@@ -277,7 +278,7 @@ class BulkOperation(models.Model):
 
     def _do(self, chunk: "BulkChunk", by: Actor) -> None:
         keys = _unpack(chunk.packed)
-        self.changed += self._change(AccessToken.objects.filter(pk__in=keys), by)
+        self.changed += self._change(AccessToken.objects.filter(pk__in=Keys(keys)), by)
         self.handled += len(keys)
         chunk.delete()
         if self.chunks.exists():
