@@ -6,7 +6,6 @@ The budget is for the slowest of twenty calls but one. What is about the lists o
 import time
 from collections.abc import Callable, Iterator
 from datetime import timedelta
-from pathlib import Path
 from typing import NamedTuple
 
 from django.core.cache import caches
@@ -18,6 +17,7 @@ from django.utils import timezone
 
 from osmo_portal.events.models import Event
 from profiles.models import Pool, Role, User
+from tests.bench.work import busy
 from tests.console import visitor
 from tokens import secrets
 from tokens.admin.filters import FILTERS
@@ -56,23 +56,14 @@ def measure() -> list[Timing]:
 def timing(client: Client, page: Page) -> Timing:
     ask = _asking(client, page)
     ask()
-    before = _busy()
+    before = busy()
     took = sorted(_milliseconds(ask, page.cold) for _ in range(CALLS))
-    work = (_busy() - before) * 1000 / CALLS
+    work = (busy() - before) * 1000 / CALLS
     with CaptureQueriesContext(connection) as queries:
         _forget(page.cold)
         ask()
     slowest = max(queries.captured_queries, key=lambda query: float(query["time"]))
     return Timing(page, work, took[0], took[-2], len(queries), f"{slowest['time']} {slowest['sql']}")
-
-
-def _busy() -> float:
-    """Seconds that a processor has spent on this process, and on the server's process that works for it."""
-    if connection.vendor != "postgresql":
-        return time.process_time()
-    connection.ensure_connection()
-    here = Path(f"/proc/{connection.connection.info.backend_pid}/schedstat")
-    return time.process_time() + int(here.read_text().split()[0]) / 1e9
 
 
 def _asking(client: Client, page: Page) -> Callable[[], None]:

@@ -25,6 +25,7 @@ from django.utils import timezone
 from osmo_portal.events.actor import Actor, Door
 from profiles.models import User
 from tests.bench import console, seed
+from tests.bench.work import busy
 from tokens.models import AccessToken, BulkOperation
 from tokens.models.bulk_operation import Action
 
@@ -121,8 +122,10 @@ STEPS: dict[str, Callable[..., Any]] = {
 
 
 def main(what: str, *words: str) -> None:
+    before = busy()
     result = STEPS[what](*words)
     if isinstance(result, dict):
+        result["work"] = busy() - before
         result["memory"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
     print(json.dumps(result))
 
