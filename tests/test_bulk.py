@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 from django.core.exceptions import PermissionDenied, ValidationError
@@ -211,6 +212,38 @@ def test_two_operations_are_told_apart(cast: Cast) -> None:
 
     operations = [event.changes["operation"] for event in Event.objects.filter(action__startswith="tokens.")]
     assert len({*operations}) == 2
+
+
+def test_the_lines_tell_the_end_in_utc_however_it_was_given(cast: Cast) -> None:
+    token = cast.service_token()
+    end = (timezone.now() + timedelta(days=3)).astimezone(ZoneInfo("Asia/Kathmandu"))
+
+    AccessToken.objects.all().expire(by=cast.by("grace"), at=end, reason="spring")
+
+    line = EventLine.objects.get()
+    assert line.object_label == "robot/ci"
+    assert line.before == token.expires_at.isoformat()
+    assert line.after == AccessToken.objects.get(pk=token.pk).expires_at.isoformat()
+    assert list(chain.faults()) == []
+
+
+def test_the_lines_tell_an_end_that_the_database_worked_out(cast: Cast) -> None:
+    first, second = cast.service_token("one", days=20), cast.service_token("two", days=30)
+
+    AccessToken.objects.all().cap_lifetime(10, by=Actor.shell(), reason="spring")
+
+    assert dict(EventLine.objects.values_list("object_id", "after")) == {
+        token.pk: (token.issued_at + timedelta(days=10)).isoformat() for token in (first, second)
+    }
+
+
+def test_lines_of_what_does_not_expire_anew_keep_the_end(cast: Cast) -> None:
+    token = cast.service_token()
+
+    AccessToken.objects.all().suspend(by=Actor.shell(), reason="spring")
+
+    line = EventLine.objects.get()
+    assert line.before == line.after == token.expires_at.isoformat()
 
 
 def test_nothing_matched_writes_nothing(cast: Cast) -> None:

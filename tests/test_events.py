@@ -12,7 +12,7 @@ from django.utils import timezone
 
 from osmo_portal.events import chain, triggers
 from osmo_portal.events.actor import Actor, Door
-from osmo_portal.events.models import Event, EventLine
+from osmo_portal.events.models import Event, EventLine, Line
 from osmo_portal.events.trail import UnrecordedChange, audited, record, touch
 from profiles.models import Pool, Role, RoleAssignment, Settings, User
 from tests import dump
@@ -437,6 +437,18 @@ def test_a_line_that_was_added_shows(cast: Cast) -> None:
     EventLine.objects.create(event=event, object_id=1, object_label="robot/three")
 
     assert list(chain.faults()) == [f"The lines of event {event.pk} were changed."]
+
+
+@pytest.mark.parametrize("text", ['"', "\\", "\\u0041", "{}[],:", "line\nbreak", "ünï→😀", "%s", "'; --"])
+def test_lines_are_written_as_they_are_whatever_stands_in_them(cast: Cast, text: str) -> None:
+    written = [(2**62, text, "", text), (1, "second", text, "")]
+    with audited():
+        lines: list[EventLine | Line] = [Line(*written[0]), EventLine(object_id=1, object_label="second", before=text)]
+        record("tokens.expired", cast.by("grace"), User(), label="two", lines=lines)
+
+    event = Event.objects.get(action="tokens.expired")
+    assert list(event.lines.values_list("object_id", "object_label", "before", "after")) == written
+    assert list(chain.faults()) == []
 
 
 def test_a_line_that_was_added_to_an_event_without_lines_shows(cast: Cast) -> None:
