@@ -23,7 +23,7 @@ SUMMARY = var/tests.txt
 PYTEST = $(PY) -m pytest $(if $(COVERAGE),--cov --cov-report=)
 measured = $(if $(COVERAGE),COVERAGE_FILE=.coverage.$(1)) TEST_SUMMARY=$(SUMMARY)
 
-.PHONY: help run test check format demo weights screenshots lock $(VENV)
+.PHONY: help run test check format demo weights screenshots bench lock $(VENV)
 .DEFAULT_GOAL := help
 
 help:
@@ -35,6 +35,7 @@ help:
 	@echo 'make demo     play the session of the documentation against a portal of its own'
 	@echo 'make weights  print what each page of the console weighs, and its requests'
 	@echo 'make screenshots  take the pictures of docs/images anew'
+	@echo 'make bench    measure the console and bulk changes with a million tokens (BENCH_TOKENS=200000 for less)'
 	@echo 'make lock     write requirements.txt and requirements-dev.txt anew (UPGRADE=1 for newer versions)'
 	@echo
 	@echo 'PYTHON=python3.12 VENV=.venv312 chooses another Python.'
@@ -97,6 +98,11 @@ weights: $(CLI) $(DEV)
 
 screenshots: $(CLI) $(DEV)
 	@$(PY) -m tests.browser.screenshots
+
+# With a million tokens it takes the better part of an hour, and some gigabytes of the temporary folder.
+bench: export BENCH_TOKENS := $(BENCH_TOKENS)
+bench: $(CLI) $(DEV)
+	@$(PY) -m tests.bench $(PARTS)
 
 lock: $(DEV)
 	$(UV) $(if $(UPGRADE),--upgrade) requirements.in -o requirements.txt

@@ -12,7 +12,7 @@ from profiles.models import RoleAssignment
 from profiles.reach import Gates, holding
 from tokens.models import AccessToken, TokenRole
 
-WINDOW = 10_000
+WINDOW = 3_000
 
 
 class Sight(NamedTuple):

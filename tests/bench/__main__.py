@@ -22,26 +22,38 @@ IDLE = 20  # seconds of exchanges while nothing else happens
 
 
 def bulk(kind: str) -> None:
-    tokens = int(os.environ.get("BENCH_TOKENS", "2000000"))
+    tokens = int(os.environ.get("BENCH_TOKENS") or 2_000_000)
     place = Place(kind)
     place.seed(tokens, living=True)
-    rounds = [{what: _measured(place, what) for what in ("bare", "expire", "operation")} for _ in range(ROUNDS)]
-    quiet = _exchanges(place, "")
-    busy = [_exchanges(place, what) for what in ("expire", "operation")]
-    best = {what: min((one[what] for one in rounds), key=lambda done: done["seconds"]) for what in rounds[0]}
-    print(f"\n{best['bare']['rows']:,} of {tokens:,} tokens ended on {place.label}; the best of {ROUNDS} rounds.\n")
-    print("| what | seconds | rows a second | to one bare UPDATE | memory |\n| --- | --: | --: | --: | --: |")
-    for what, done in best.items():
-        ratio = min(one[what]["seconds"] / one["bare"]["seconds"] for one in rounds)
-        rate = done["rows"] / done["seconds"]
-        print(f"| {WORDS[what]} | {done['seconds']:.1f} | {rate:,.0f} | {ratio:.2f} | {done['memory']} MB |")
-    print("\n| exchanges meanwhile | number | p99 | longest wait |\n| --- | --: | --: | --: |")
-    for words, waits in zip(("nothing else happens", WORDS["expire"], WORDS["operation"]), (quiet, *busy), strict=True):
-        print(f"| {words} | {waits['count']:,} | {waits['p99'] * 1000:.0f} ms | {waits['longest'] * 1000:.0f} ms |")
+    rounds = [{what: _measured(place, what) for what in WORDS} for _ in range(ROUNDS)]
+    waits = {"nothing else": _exchanges(place, "")} | {WORDS[what]: _exchanges(place, what) for what in BY_THE_PORTAL}
+    rows = rounds[0]["bare"]["rows"]
+    print(f"\n{rows:,} of {tokens:,} tokens ended on {place.label}; of {ROUNDS} rounds the best figure each.\n")
+    _tell_cost(rows, rounds)
+    _tell_waits(waits)
     print(f"\nGoals: {GOALS[kind]} times one bare UPDATE, {LONGEST_WAIT} ms on PostgreSQL, {MEMORY} MB.", flush=True)
 
 
 WORDS = {"bare": "one bare UPDATE", "expire": "the way in", "operation": "an operation, run"}
+BY_THE_PORTAL = ("expire", "operation")
+
+
+def _tell_cost(rows: int, rounds: list[dict[str, Any]]) -> None:
+    print("| what | seconds | rows a second | to bare | work, seconds | to bare | memory |")
+    print("| --- | --: | --: | --: | --: | --: | --: |")
+    best = {what: {name: min(one[what][name] for one in rounds) for name in ("seconds", "work")} for what in WORDS}
+    for what, words in WORDS.items():
+        seconds, work = best[what]["seconds"], best[what]["work"]
+        slower, dearer = seconds / best["bare"]["seconds"], work / best["bare"]["work"]
+        memory = max(one[what]["memory"] for one in rounds)
+        rate = f"{rows / seconds:,.0f}"
+        print(f"| {words} | {seconds:.1f} | {rate} | {slower:.2f} | {work:.1f} | {dearer:.2f} | {memory} MB |")
+
+
+def _tell_waits(waits: dict[str, dict[str, Any]]) -> None:
+    print("\n| exchanges beside | number | p99 | longest wait |\n| --- | --: | --: | --: |")
+    for words, seen in waits.items():
+        print(f"| {words} | {seen['count']:,} | {seen['p99'] * 1000:.0f} ms | {seen['longest'] * 1000:.0f} ms |")
 
 
 def _measured(place: Place, what: str) -> dict[str, Any]:
@@ -61,7 +73,7 @@ def _exchanges(place: Place, what: str) -> dict[str, Any]:
 
 
 def console() -> None:
-    tokens = int(os.environ.get("BENCH_TOKENS", "1000000"))
+    tokens = int(os.environ.get("BENCH_TOKENS") or 1_000_000)
     place = Place("postgresql")
     place.seed(tokens, living=False)
     pages = json.loads(place.run("console"))

@@ -42,6 +42,13 @@ def _seed(tokens: str, living: str = "") -> None:
     seed.seed(int(tokens), living=bool(living), events=0 if living else None)
 
 
+def _cost(change: Callable[[], int]) -> dict[str, Any]:
+    connection.ensure_connection()
+    work, begin = busy(), time.perf_counter()
+    rows = change()
+    return {"rows": rows, "seconds": time.perf_counter() - begin, "work": busy() - work}
+
+
 def _bare() -> dict[str, Any]:
     """What the database itself needs: one UPDATE of the same rows, past the portal and its trail."""
     now = timezone.now()
@@ -51,27 +58,31 @@ def _bare() -> dict[str, Any]:
         if connection.vendor == "postgresql":
             cursor.execute("SET statement_timeout = 0")
         end = connection.ops.adapt_datetimefield_value(now)
-        begin = time.perf_counter()
-        cursor.execute(f"UPDATE tokens_accesstoken SET expires_at = %s WHERE id IN ({sql})", [end, *values])
-        return {"seconds": time.perf_counter() - begin, "rows": cursor.rowcount}
+        statement = f"UPDATE tokens_accesstoken SET expires_at = %s WHERE id IN ({sql})"
+
+        def update() -> int:
+            cursor.execute(statement, [end, *values])
+            return int(cursor.rowcount)
+
+        return _cost(update)
 
 
 def _expire() -> dict[str, Any]:
     """The way in for a set."""
-    begin = time.perf_counter()
-    rows = _half().expire(by=Actor.shell(), reason=REASON)
-    return {"seconds": time.perf_counter() - begin, "rows": rows}
+    return _cost(lambda: _half().expire(by=Actor.shell(), reason=REASON))
 
 
 def _operation() -> dict[str, Any]:
     """An operation as the console and the commands have it: looked at, frozen, run."""
     by = Actor.acting_as(User.objects.get(username="grace"), Door.COMMAND)
-    begin = time.perf_counter()
     operation = BulkOperation.preview(_half(), by=by, action=Action.EXPIRE, filters={"issuer": "grace"})
     operation.start(_half(), by=by, digest=operation.digest, reason=REASON)
-    started = time.perf_counter()
-    operation.run(by=by)
-    return {"seconds": time.perf_counter() - started, "rows": operation.changed, "before": started - begin}
+
+    def run() -> int:
+        operation.run(by=by)
+        return operation.changed
+
+    return _cost(run)
 
 
 def _exchange() -> dict[str, Any]:
@@ -122,10 +133,8 @@ STEPS: dict[str, Callable[..., Any]] = {
 
 
 def main(what: str, *words: str) -> None:
-    before = busy()
     result = STEPS[what](*words)
     if isinstance(result, dict):
-        result["work"] = busy() - before
         result["memory"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
     print(json.dumps(result))
 

@@ -33,6 +33,6 @@ class Migration(migrations.Migration):
         ),
         migrations.AddIndex(
             model_name="tokenrole",
-            index=models.Index(fields=["assignment", "token"], name="token_role_of_assignment"),
+            index=models.Index(fields=["assignment", "token", "id"], name="token_role_of_assignment"),
         ),
     ]

@@ -618,7 +618,7 @@ class TokenRole(AuditedModel):
         constraints = [
             models.UniqueConstraint(fields=["token", "assignment"], name="role_once_on_a_token"),
         ]
-        indexes = [models.Index(fields=["assignment", "token"], name="token_role_of_assignment")]
+        indexes = [models.Index(fields=["assignment", "token", "id"], name="token_role_of_assignment")]
 
     def __str__(self) -> str:
         return f"{self.assignment.role} on {self.token}"
