@@ -24,6 +24,7 @@ class Place:
 
     def __init__(self, kind: str) -> None:
         os.environ["TEST_DATABASE"] = kind
+        os.environ["LOG_LEVEL"] = "ERROR"  # that secrets are refused is what is measured
         self.label = databases.prepare(durable=True)
         self.kind, self.url = kind, os.environ["DATABASE_URL"]
 

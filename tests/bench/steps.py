@@ -16,6 +16,7 @@ import django
 
 django.setup()
 
+from django.conf import settings
 from django.core.management import call_command
 from django.db import connection
 from django.test import Client
@@ -28,6 +29,9 @@ from tests.bench import console, seed
 from tests.bench.work import busy
 from tokens.models import AccessToken, BulkOperation
 from tokens.models.bulk_operation import Action
+
+settings.STORAGES["staticfiles"] = {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"}
+settings.WHITENOISE_AUTOREFRESH = True  # finds the files where they are, without collectstatic
 
 REASON = "benchmark"
 PAUSE = 0.002  # seconds between two exchanges
