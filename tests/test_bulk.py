@@ -237,6 +237,12 @@ def test_the_lines_tell_an_end_that_the_database_worked_out(cast: Cast) -> None:
     }
 
 
+def test_a_set_may_have_been_fetched_for_a_list(cast: Cast) -> None:
+    cast.service_token()
+
+    assert AccessToken.objects.with_state().expire(by=Actor.shell(), reason="spring") == 1
+
+
 def test_lines_of_what_does_not_expire_anew_keep_the_end(cast: Cast) -> None:
     token = cast.service_token()
 

@@ -358,7 +358,7 @@ class AccessTokenQuerySet(AuditedQuerySet["AccessToken"]):
         operation, done, last = operation or get_random_string(16), 0, 0
         while True:
             with audited():
-                rest = self.filter(pk__gt=last).order_by("pk")
+                rest = self.prefetch_related(None).filter(pk__gt=last).order_by("pk")
                 if hold_owners:
                     rest = rest.filter(owner__in=_held_owners(rest[:size]))
                 locked = rest.select_for_update(of=("self",), no_key=True)
