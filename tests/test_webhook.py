@@ -5,6 +5,7 @@ import hmac
 import io
 import json
 import logging
+import threading
 import time
 from typing import Any
 
@@ -86,20 +87,22 @@ def test_what_will_not_pass_is_not_tried_again_and_no_redirect_is_followed(
 
 
 def test_one_that_hangs_is_given_up(cast: Cast, settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(webhook, "LIMIT", 0.3)
+    monkeypatch.setattr(webhook, "LIMIT", 1)
     cast.user_token(days=5)
+    over = threading.Event()
 
     def hang(number: int) -> int:
-        time.sleep(2)
+        over.wait(60)
         return 200
 
     begin = time.monotonic()
     with webhook_server(hang) as (settings.NOTIFY_WEBHOOK_URL, received):
         story = run()
+        over.set()
 
-    assert "it did not answer within 0.3 seconds" in story
-    assert time.monotonic() - begin < 10
-    assert len(received) == 3
+    assert "it did not answer within 1 seconds" in story
+    assert 3 <= time.monotonic() - begin < 30
+    assert 0 < len(received) <= 3
 
 
 def test_its_address_and_secret_are_told_nowhere(cast: Cast, settings: Any, caplog: pytest.LogCaptureFixture) -> None:

@@ -60,7 +60,7 @@ async def _attempt(body: bytes) -> tuple[str, bool]:
     }
     direct = urlsplit(settings.NOTIFY_WEBHOOK_URL).hostname in LOOPBACK
     try:
-        async with asyncio.timeout(LIMIT), httpx.AsyncClient(trust_env=not direct, follow_redirects=False) as client:
+        async with httpx.AsyncClient(trust_env=not direct, follow_redirects=False) as client, asyncio.timeout(LIMIT):
             answer = await client.post(settings.NOTIFY_WEBHOOK_URL, content=body, headers=headers, timeout=LIMIT)
     except (TimeoutError, httpx.TimeoutException):
         return f"it did not answer within {LIMIT} seconds", False
