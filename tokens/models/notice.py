@@ -62,7 +62,7 @@ class NoticeQuerySet(models.QuerySet["Notice"]):
         free = set(known.abandoned(at).values_list("pk", flat=True))
         keys = {notice.identity: notice.pk for notice in known}
         fresh = [notice for notice in wanted if notice.identity not in keys]
-        return fresh, sorted(free & {keys.get(notice.identity) for notice in wanted})  # type: ignore[type-var]
+        return fresh, sorted(free & {keys.get(notice.identity) for notice in wanted})
 
     def claim(self, fresh: list["Notice"], abandoned: list[int], *, run: str) -> None:
         """Makes these `run`'s, as far as no other run was faster."""
