@@ -1,15 +1,21 @@
 """What all views of the released clients' wire share."""
 
+import base64
 import json
+from datetime import datetime, timedelta
 from typing import Any
 
+from django.utils import timezone
 from rest_framework.negotiation import BaseContentNegotiation
 from rest_framework.parsers import JSONParser
 from rest_framework.renderers import BaseRenderer, JSONRenderer
 from rest_framework.request import Request
+from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from osmo_portal.problems import Unprocessable
+
+WARNED_BEFORE = timedelta(days=7)
 
 
 class AlwaysJson(BaseContentNegotiation):
@@ -30,11 +36,28 @@ class WireRenderer(JSONRenderer):
 
 
 class WireView(APIView):
-    """A view of the wire: success is 200 with JSON (`null` when there is nothing to say), never 201 or 204."""
+    """A view of the wire: success is 200 with JSON (`null` when there is nothing to say), never 201 or 204.
+
+    Whoever signed in by a token that ends within 7 days is told so by a header that the clients print.
+    """
 
     content_negotiation_class = AlwaysJson
     renderer_classes = [WireRenderer]
     schema = None
+
+    def finalize_response(self, request: Any, response: Any, *args: Any, **kwargs: Any) -> Response:
+        answer = super().finalize_response(request, response, *args, **kwargs)
+        actor = getattr(request, "auth", None)
+        ends = getattr(actor, "until", None)
+        if actor and ends and ends - timezone.now() <= WARNED_BEFORE:
+            answer["x-osmo-warning"] = base64.b64encode(_warning(actor.token.name, ends).encode()).decode()
+        return answer
+
+
+def _warning(name: str, ends: datetime) -> str:
+    """In the words of the released servers. `ends` is the end of the secret that was used, a rotated one's too."""
+    hour = f"{ends:%I}".lstrip("0") + (f":{ends:%M}" if ends.minute else "") + f"{ends:%p}"
+    return f"WARNING: Access token {name} is expiring on {ends:%Y-%m-%d} at {hour} UTC."
 
 
 def json_object(body: bytes) -> dict[str, Any]:

@@ -7,7 +7,8 @@ from cryptography.fernet import Fernet
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, Info, register
 from django.core.checks import Warning as Advice
-from django.core.exceptions import ImproperlyConfigured
+from django.core.exceptions import ImproperlyConfigured, ValidationError
+from django.core.validators import validate_email
 
 HOW_TO_MAKE = "Run `make run` (or `python manage.py write_env`) to write a .env file, or set it in the environment."
 
@@ -67,6 +68,34 @@ def provider_is_safe(**kwargs: Any) -> list[CheckMessage]:
         return []
     hint = "Set it to the issuer as the provider writes it, beginning with https://."
     return [Error(f"OIDC_ISSUER {settings.OIDC_ISSUER!r} cannot be trusted.", hint=hint, id="osmo.E007")]
+
+
+@register()
+def webhook_is_safe(**kwargs: Any) -> list[CheckMessage]:
+    webhook = urlsplit(settings.NOTIFY_WEBHOOK_URL)
+    loopback = webhook.scheme == "http" and webhook.hostname in {"localhost", "127.0.0.1", "::1"}
+    if settings.NOTIFY_WEBHOOK_URL and not (loopback or (webhook.scheme == "https" and webhook.hostname)):
+        hint = "Set it to an address that begins with https://."  # the address itself is a secret: it is not shown
+        return [Error("NOTIFY_WEBHOOK_URL would send notices in the clear.", hint=hint, id="osmo.E010")]
+    if bool(settings.NOTIFY_WEBHOOK_URL) == bool(settings.NOTIFY_WEBHOOK_SECRET):
+        return []
+    hint = "Set both: notices are signed with the secret, which the receiver knows too."
+    return [Error("One of NOTIFY_WEBHOOK_URL and NOTIFY_WEBHOOK_SECRET is missing.", hint=hint, id="osmo.E011")]
+
+
+@register()
+def team_address_can_be_written_to(**kwargs: Any) -> list[CheckMessage]:
+    if not settings.NOTIFY_TEAM_EMAIL:
+        return []
+    try:
+        validate_email(settings.NOTIFY_TEAM_EMAIL)
+    except ValidationError:
+        message = f"NOTIFY_TEAM_EMAIL {settings.NOTIFY_TEAM_EMAIL!r} is no e-mail address."
+        return [Error(message, hint="Give one address, without a name.", id="osmo.E012")]
+    if settings.SENDS_MAIL:
+        return []
+    hint = "Set EMAIL_URL, for example smtp+tls://user:password@mail.example.org:587."
+    return [Advice("NOTIFY_TEAM_EMAIL is set, but no mail is sent.", hint=hint, id="osmo.W010")]
 
 
 @register(deploy=True)

@@ -152,6 +152,10 @@ SENDS_MAIL = bool(EMAIL_URL)
 vars().update(env.email_url_config(EMAIL_URL or "dummymail://"))
 DEFAULT_FROM_EMAIL = env.str("MAIL_FROM", default=f"OSMO portal <noreply@{_portal.hostname}>")
 EMAIL_TIMEOUT = 10
+# Who is told by notify_expiring that tokens end, besides the people who answer for them.
+NOTIFY_TEAM_EMAIL = env.str("NOTIFY_TEAM_EMAIL", default="")
+NOTIFY_WEBHOOK_URL = env.str("NOTIFY_WEBHOOK_URL", default="")
+NOTIFY_WEBHOOK_SECRET = env.str("NOTIFY_WEBHOOK_SECRET", default="")
 # Shared by all processes. Where one process may count for itself, `local` costs no query.
 CACHES = {
     "default": {"BACKEND": "django.core.cache.backends.db.DatabaseCache", "LOCATION": "portal_cache"},
@@ -230,5 +234,9 @@ LOGGING = {
     "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
     "root": {"handlers": ["stderr"], "level": env.str("LOG_LEVEL", default="INFO")},
     # Django's own handlers would log the same again, or mail a page full of settings.
-    "loggers": {"django": {"handlers": [], "propagate": True}, "django.server": {"handlers": [], "propagate": True}},
+    "loggers": {
+        "django": {"handlers": [], "propagate": True},
+        "django.server": {"handlers": [], "propagate": True},
+        "httpx": {"level": "WARNING"},  # it logs whole addresses, and that of a webhook is a secret
+    },
 }

@@ -192,3 +192,36 @@ def test_a_provider_over_plain_http_is_e007(settings: Any, issuer: str, refused:
     settings.OIDC_ISSUER = issuer
 
     assert ("osmo.E007" in found()) == refused
+
+
+@pytest.mark.parametrize(
+    ("url", "secret", "wrong"),
+    [
+        ("", "", set()),
+        ("https://hooks.example.com/T/B", "s", set()),
+        ("http://127.0.0.1:9000/T", "s", set()),
+        ("http://hooks.example.com/T/B", "s", {"osmo.E010"}),
+        ("https://", "s", {"osmo.E010"}),
+        ("https://hooks.example.com/T/B", "", {"osmo.E011"}),
+        ("", "s", {"osmo.E011"}),
+    ],
+)
+def test_a_webhook_is_safe_and_signed(settings: Any, url: str, secret: str, wrong: set[str]) -> None:
+    settings.NOTIFY_WEBHOOK_URL, settings.NOTIFY_WEBHOOK_SECRET = url, secret
+
+    assert {"osmo.E010", "osmo.E011"} & {*found()} == wrong
+
+
+@pytest.mark.parametrize(
+    ("address", "sends", "wrong"),
+    [
+        ("", False, set()),
+        ("team@example.com", True, set()),
+        ("team@example.com", False, {"osmo.W010"}),
+        ("Team <team@example.com>", True, {"osmo.E012"}),
+    ],
+)
+def test_a_team_address_can_be_written_to(settings: Any, address: str, sends: bool, wrong: set[str]) -> None:
+    settings.NOTIFY_TEAM_EMAIL, settings.SENDS_MAIL = address, sends
+
+    assert {"osmo.E012", "osmo.W010"} & {*found()} == wrong

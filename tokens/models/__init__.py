@@ -1,8 +1,19 @@
 from tokens.models.access_token import AccessToken, TokenRole
 from tokens.models.bulk_operation import BulkChunk, BulkOperation
 from tokens.models.last_use import LastUse
+from tokens.models.notice import Notice
 from tokens.models.purged_secret import PurgedSecret
 from tokens.models.secret import Secret
 from tokens.models.signing_key import SigningKey
 
-__all__ = ["AccessToken", "BulkChunk", "BulkOperation", "LastUse", "PurgedSecret", "Secret", "SigningKey", "TokenRole"]
+__all__ = [
+    "AccessToken",
+    "BulkChunk",
+    "BulkOperation",
+    "LastUse",
+    "Notice",
+    "PurgedSecret",
+    "Secret",
+    "SigningKey",
+    "TokenRole",
+]
