@@ -1,7 +1,7 @@
 """The rules about tokens, as the querysets of what is allowed. Pages, serializers and the final check ask the same."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, date, datetime, time, timedelta
 from typing import TYPE_CHECKING
 
@@ -112,6 +112,24 @@ def _check_may_issue(by: Actor, owner: User) -> None:
         raise PermissionDenied("An auditor reads everything and changes nothing.")
     if not owner.is_service_account and by.user != owner and not by.is_administrator:
         raise PermissionDenied("Only an administrator may issue tokens for somebody else.")
+
+
+def assignments_to_arrive(
+    owner: User, wanted: Sequence[str], held: Mapping[tuple[int, str], RoleAssignment]
+) -> list[RoleAssignment]:
+    """As assignments_to_carry, for a token that comes from another system; `held` by owner and role."""
+    if not owner.is_service_account and [*wanted] != [USER_ROLE]:
+        raise ValidationError({"roles": NO_ROLES_ON_USER_TOKENS}, code="user_token")
+    if not wanted or any((owner.pk, name) not in held for name in wanted):
+        raise ValidationError({"roles": f"User {owner} does not hold the roles, or is not active."}, code="not_held")
+    return [held[owner.pk, name] for name in wanted]
+
+
+def check_arrival(name: str, expires_at: datetime, roles: Iterable[Role], now: datetime) -> None:
+    """That a token which comes from another system has a name and an end as a new one would."""
+    check_name(name)
+    if not now < expires_at <= datetime.combine(latest_expiry(roles, now.date()), time.min, UTC):
+        raise ValidationError({"expires_at": f"The token {name} has ended, or would live too long."}, code="date")
 
 
 def check_role_names(wanted: list[str]) -> None:

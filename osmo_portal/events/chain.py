@@ -9,6 +9,7 @@ from django.utils import timezone
 from osmo_portal.events.models import Event, EventLine
 
 GENESIS = "0" * 64
+LINES_AT_ONCE = 10_000  # one statement for all would meet the time limit on statements
 ADVISORY_LOCK = 0x05_30_4D_4F  # any number that nothing else in this database uses
 
 
@@ -29,7 +30,8 @@ def append(drafts: list[tuple[Event, list[EventLine]]]) -> None:
         event.lines_digest = EventLine.digest(lines) if lines else ""
         event.hash = last_hash = event.computed_hash()
     Event.objects.bulk_create([event for event, _ in drafts])
-    EventLine.objects.bulk_create([_of(event, line) for event, lines in drafts for line in lines])
+    lines = [_of(event, line) for event, lines in drafts for line in lines]
+    EventLine.objects.bulk_create(lines, batch_size=LINES_AT_ONCE)
 
 
 def _of(event: Event, line: EventLine) -> EventLine:

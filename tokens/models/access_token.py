@@ -1,7 +1,7 @@
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from datetime import date, datetime, timedelta
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 from django.conf import settings
 from django.core.exceptions import PermissionDenied, ValidationError
@@ -17,7 +17,7 @@ from osmo_portal.events.trail import AuditedModel, AuditedQuerySet, audited, rec
 from profiles import names
 from profiles.models import Kind, Role, RoleAssignment, User
 from profiles.reach import roles_reaching
-from profiles.rules import require_reason
+from profiles.rules import require_administrator, require_reason
 from tokens import rules, secrets
 from tokens.models.last_use import LastUse
 from tokens.models.secret import Secret
@@ -220,6 +220,32 @@ class AccessTokenQuerySet(AuditedQuerySet["AccessToken"]):
                 record("tokens.handed_over", by, AccessToken(), lines=lines, **details)
         return len(lines)
 
+    def bring_in(self, arriving: Sequence["Arriving"], *, by: Actor, operation: str) -> None:
+        """Tokens of another system, whose secrets go on working. One event tells of them all.
+
+        When they were made is not known, so their lifetime counts from now. Raises ValidationError, and makes none,
+        where one of them breaks a rule for tokens, or its digest is known here, be it of a token that ended.
+        """
+        require_administrator(by, "import tokens")
+        now = timezone.now()
+        taken = {"name": "The portal has a token of one of the names, or with one of the digests, already."}
+        with names.taken(taken), audited():
+            held = _held_assignments(arriving)
+            carried = [rules.assignments_to_arrive(one.owner, one.roles, held) for one in arriving]
+            for one, assignments in zip(arriving, carried, strict=True):
+                rules.check_arrival(one.name, one.expires_at, [given.role for given in assignments], now)
+            if any(len(one.digest) != secrets.DIGEST_LENGTH for one in arriving):
+                raise ValidationError("What should be a digest is none.")
+            if Secret.objects.held(one.digest for one in arriving):
+                raise ValidationError(taken, code="conflict")
+            tokens = self.bulk_create([one.as_token(now) for one in arriving])
+            _bring_what_belongs_to(tokens, arriving, carried)
+            lines = [
+                EventLine(object_id=token.pk, object_label=str(token)[:600], after=token.expires_at.isoformat())
+                for token in tokens
+            ]
+            record("tokens.imported", by, AccessToken(), label=_how_many(lines), lines=lines, operation=operation)
+
     def cap_lifetime(self, days: int, *, by: Actor, reason: str) -> int:
         """Shortens tokens that would live longer than `days` from their issue. Returns how many."""
         require_power_over_sets(by)
@@ -295,6 +321,45 @@ def _held_owners(tokens: AccessTokenQuerySet) -> list[int]:
     owners = {*tokens.values_list("owner", flat=True)}
     held = User.objects.filter(pk__in=owners).select_for_update(no_key=True).order_by("pk")
     return list(held.values_list("pk", flat=True))
+
+
+class Arriving(NamedTuple):
+    """A token that comes from another system: `owner` is a user here, `digest` the 32 bytes kept there."""
+
+    owner: User
+    name: str
+    expires_at: datetime
+    digest: bytes
+    roles: Sequence[str]
+    description: str = ""
+
+    def as_token(self, now: datetime) -> "AccessToken":
+        text = names.clean_text(self.description, field="description")
+        return AccessToken(
+            owner=self.owner, name=self.name, description=text, issued_at=now, expires_at=self.expires_at
+        )
+
+
+def _held_assignments(arriving: Iterable[Arriving]) -> dict[tuple[int, str], RoleAssignment]:
+    """What the owners hold, by owner and role. Their rows are locked; who is not active holds nothing."""
+    owners = User.objects.active().filter(pk__in={one.owner.pk for one in arriving})
+    locked = owners.select_for_update(of=("self",), no_key=True).order_by("pk").values_list("pk", flat=True)
+    held = RoleAssignment.objects.effective().filter(user__in=list(locked)).select_related("role")
+    return {(assignment.user_id, assignment.role.name): assignment for assignment in held}
+
+
+def _bring_what_belongs_to(
+    tokens: list["AccessToken"], arriving: Iterable[Arriving], carried: Iterable[list[RoleAssignment]]
+) -> None:
+    TokenRole.objects.bulk_create(
+        TokenRole(token=token, assignment=given)
+        for token, assignments in zip(tokens, carried, strict=True)
+        for given in assignments
+    )
+    LastUse._base_manager.bulk_create(LastUse(token=token) for token in tokens)
+    Secret.objects.bulk_create(
+        Secret(token=token, slot=0, digest=one.digest) for token, one in zip(tokens, arriving, strict=True)
+    )
 
 
 def require_power_over_sets(by: Actor) -> None:

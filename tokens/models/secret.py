@@ -1,3 +1,4 @@
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Self
 
@@ -11,6 +12,10 @@ from osmo_portal.events.trail import AuditedModel, AuditedQuerySet
 class SecretQuerySet(AuditedQuerySet["Secret"]):
     def live(self, at: datetime | None = None) -> Self:
         return self.filter(slot__isnull=False).filter(Q(retires_at=None) | Q(retires_at__gt=at or timezone.now()))
+
+    def held(self, digests: Iterable[bytes]) -> set[bytes]:
+        """Those of the digests that the portal has, also of tokens that ended: none of them comes to life again."""
+        return {bytes(digest) for digest in self.filter(digest__in=[*digests]).values_list("digest", flat=True)}
 
 
 class Secret(AuditedModel):
