@@ -392,7 +392,7 @@ def test_a_role_of_the_portal_that_the_source_does_not_have_is_put_on_no_token(c
     facts = told(old, "--apply")
 
     assert token("ci").role_names == ["osmo-user"]
-    assert listed(facts, "lost_roles") == {"ci/ci": f"the role {POOL_ROLE} does not exist, or is left out"}
+    assert listed(facts, "lost_roles") == {"ci/ci": f"the role {POOL_ROLE} does not exist there, or is left out"}
 
 
 # Wide tokens of people.
@@ -688,7 +688,7 @@ def test_roles_of_rubbish_are_left_out_and_missed(cast: Cast, osmo: Osmo):
         "role array",
         f"role {'x' * 94}…",
     }
-    assert "the role rubbish does not exist, or is left out" in str(listed(facts, "lost_roles"))
+    assert "the role rubbish does not exist there, or is left out" in str(listed(facts, "lost_roles"))
     assert token("ada").role_names == ["osmo-user"]
     assert Role.objects.get(name="OSMO-ADMIN").is_plain
 
@@ -816,7 +816,7 @@ def test_the_ways_in_ask_for_an_administrator_themselves(cast: Cast):
 @pytest.mark.parametrize(
     ("args", "words"),
     [
-        (["--accountable=robot"], "Choose a person who is accountable"),
+        (["--accountable=robot"], "Choose an active person who is accountable"),
         (["--accountable=nobody"], "no user 'nobody'"),
         (["--actor=nobody"], "no user 'nobody'"),
         (["--apply", "--dry-run"], "not allowed with"),

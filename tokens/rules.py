@@ -1,7 +1,7 @@
 """The rules about tokens, as the querysets of what is allowed. Pages, serializers and the final check ask the same."""
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Sequence
 from datetime import UTC, date, datetime, time, timedelta
 from typing import TYPE_CHECKING
 
@@ -114,22 +114,16 @@ def _check_may_issue(by: Actor, owner: User) -> None:
         raise PermissionDenied("Only an administrator may issue tokens for somebody else.")
 
 
-def assignments_to_arrive(
-    owner: User, wanted: Sequence[str], held: Mapping[tuple[int, str], RoleAssignment]
-) -> list[RoleAssignment]:
-    """As assignments_to_carry, for a token that comes from another system; `held` by owner and role."""
-    if not owner.is_service_account and [*wanted] != [USER_ROLE]:
-        raise ValidationError({"roles": NO_ROLES_ON_USER_TOKENS}, code="user_token")
-    if not wanted or any((owner.pk, name) not in held for name in wanted):
-        raise ValidationError({"roles": f"User {owner} does not hold the roles, or is not active."}, code="not_held")
-    return [held[owner.pk, name] for name in wanted]
+def check_arrival(owner: User, name: str, roles: Sequence[str], held: Container[tuple[int, str]]) -> None:
+    """That a token which comes from another system is called, and carries, what a new one could.
 
-
-def check_arrival(name: str, expires_at: datetime, roles: Iterable[Role], now: datetime) -> None:
-    """That a token which comes from another system has a name and an end as a new one would."""
+    `held` are the roles that active users hold, with the user's key.
+    """
     check_name(name)
-    if not now < expires_at <= datetime.combine(latest_expiry(roles, now.date()), time.min, UTC):
-        raise ValidationError({"expires_at": f"The token {name} has ended, or would live too long."}, code="date")
+    if not owner.is_service_account and [*roles] != [USER_ROLE]:
+        raise ValidationError({"roles": NO_ROLES_ON_USER_TOKENS}, code="user_token")
+    if not roles or any((owner.pk, role) not in held for role in roles):
+        raise ValidationError({"roles": f"User {owner} does not hold the roles, or is not active."}, code="not_held")
 
 
 def check_role_names(wanted: list[str]) -> None:
@@ -169,6 +163,10 @@ def maximum_days(roles: Iterable[Role]) -> int:
 
 def latest_expiry(roles: Iterable[Role], today: date | None = None) -> date:
     return (today or timezone.now().date()) + timedelta(days=maximum_days(roles))
+
+
+def latest_end(roles: Iterable[Role], now: datetime) -> datetime:
+    return datetime.combine(latest_expiry(roles, now.date()), time.min, UTC)
 
 
 def parse_day(text: str) -> date:

@@ -41,16 +41,14 @@ class RoleAssignmentQuerySet(AuditedQuerySet["RoleAssignment"]):
     def give_newcomers(self, users: "Iterable[tuple[User, Sequence[Role]]]", *, by: Actor) -> dict[int, list[str]]:
         """The names of the roles that each user, by its key, has now. UserQuerySet.bring_in is the way in."""
         basic = Role.objects.existing().filter(name=USER_ROLE)
-        assignments, given = [], {}
-        for user, wanted in users:
-            roles = {*wanted} if user.is_service_account else {*wanted, *basic}
-            given[user.pk] = sorted(role.name for role in roles)
-            assignments += [RoleAssignment(user=user, role=role, assigned_by=by.user) for role in roles]
-        held = {assignment.role_id for assignment in assignments}
-        if Role.objects.existing().exclude(name=DEFAULT_ROLE).filter(pk__in=held).count() != len(held):
+        given = {user.pk: {*roles} if user.is_service_account else {*roles, *basic} for user, roles in users}
+        wanted = {role.pk for roles in given.values() for role in roles}
+        if Role.objects.existing().exclude(name=DEFAULT_ROLE).filter(pk__in=wanted).count() != len(wanted):
             raise ValidationError({"roles": "One of the roles does not exist any more, or is given to nobody."})
-        self.bulk_create(assignments)
-        return given
+        now, giver = timezone.now(), by.user and by.user.pk
+        rows = ((user, role.pk, giver, now) for user, roles in given.items() for role in roles)
+        self.insert_values(["user", "role", "assigned_by", "assigned_at"], rows)
+        return {user: sorted(role.name for role in roles) for user, roles in given.items()}
 
     def take(self, user: "User", role_name: str, *, by: Actor, reason: str) -> None:
         """Ends the effective assignment. User.remove_role is the way in."""

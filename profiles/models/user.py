@@ -93,11 +93,12 @@ class UserQuerySet(AuditedQuerySet["User"]):
         One event tells of them all. Raises ValidationError, and makes none, where one could not be made by itself.
         """
         require_administrator(by, "import users")
+        unusable = make_password(None)
         for user, _ in users:
-            user.prepare_to_come_in(by)
+            _prepare_newcomer(user, by, unusable)
         with names.taken({"username": "One of the users exists already."}), audited():
             _hold_accountable_people(user for user, _ in users)
-            self.bulk_create([user for user, _ in users])
+            self.insert_many([user for user, _ in users])
             given = apps.get_model("profiles", "RoleAssignment").objects.give_newcomers(users, by=by)
             lines = [
                 EventLine(object_id=user.pk, object_label=user.username, after=", ".join(given[user.pk])[:64])
@@ -272,15 +273,6 @@ class User(AuditedModel, AbstractBaseUser, PermissionsMixin):
                 self.assign_role(name, by=by)
         return self
 
-    def prepare_to_come_in(self, by: Actor) -> None:
-        """What `bring_in` checks of each, without a query."""
-        names.user_id(self.username)
-        if len(self.username) > names.MAX_LENGTH or (self.accountable_id is None) == self.is_service_account:
-            raise ValidationError(f"{self.username[:100]} cannot be imported: too long, or nobody is accountable.")
-        self.clean()
-        self.created_by = by.user
-        self.password = make_password(None)
-
     def assign_role(self, role: str, *, by: Actor) -> Any:
         """Gives the role, unless it is held already. A role given again gives nothing back to older tokens."""
         require_administrator(by, "assign roles")
@@ -425,6 +417,16 @@ def _accountable_person(user: User | None) -> User:
     if user is None or user.is_service_account or not user.is_active or user.deleted_at:
         raise ValidationError({"accountable": "Choose an active person who is accountable for the service account."})
     return user
+
+
+def _prepare_newcomer(user: User, by: Actor, password: str) -> None:
+    """What is checked of each without a query, and what is the same for all."""
+    names.user_id(user.username)
+    if len(user.username) > names.MAX_LENGTH or (user.accountable_id is None) == user.is_service_account:
+        raise ValidationError(f"{user.username[:100]} cannot be imported: too long, or nobody is accountable.")
+    user.clean()
+    user.created_by_id = by.user and by.user.pk
+    user.password = password
 
 
 def _hold_accountable_people(accounts: Iterable[User]) -> None:

@@ -80,8 +80,9 @@ def _measure(osmo: Osmo, release: str, target: str, server: str, home: Path) -> 
         "import": ["--apply", "--convert-wide"],
         "second run": ["--apply", "--convert-wide"],
     }.items():
-        seconds, megabytes, said = _manage(environment, "import_osmo", "--actor=admin", *words)
-        print(f"{release} into {target}, {name}: {seconds:.1f} s, {megabytes:.0f} MB. {said}", flush=True)
+        seconds, busy, megabytes, said = _manage(environment, "import_osmo", "--actor=admin", *words)
+        spent = f"{seconds:.1f} s, {busy:.1f} s of CPU time, {megabytes:.0f} MB"
+        print(f"{release} into {target}, {name}: {spent}. {said}", flush=True)
 
 
 def _database(server: str) -> str:
@@ -92,8 +93,8 @@ def _database(server: str) -> str:
     return f"postgres://{facts['user']}:{facts['password']}@{facts['host']}:{facts['port']}/{name}"
 
 
-def _manage(environment: dict[str, str], *words: str) -> tuple[float, float, str]:
-    """Seconds, megabytes at the most, and the last line of what was said."""
+def _manage(environment: dict[str, str], *words: str) -> tuple[float, float, float, str]:
+    """Seconds, those of the processor (without the server's), megabytes at the most, and what was said."""
     start = time.monotonic()
     with tempfile.TemporaryFile("w+") as said:
         process = subprocess.Popen(
@@ -106,7 +107,7 @@ def _manage(environment: dict[str, str], *words: str) -> tuple[float, float, str
     if status:
         raise SystemExit("\n".join(lines))
     sentence = next((line for line in reversed(lines) if line.startswith(("Imported", "Would", "There is"))), "")
-    return time.monotonic() - start, usage.ru_maxrss / 1024, sentence
+    return time.monotonic() - start, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024, sentence
 
 
 if __name__ == "__main__":

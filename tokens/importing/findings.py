@@ -23,7 +23,7 @@ class Kind(Enum):
     WITHOUT_OWNER = "without_owner", "Tokens without an owner: left out"
     COLLISIONS = "collisions", "Names that collide"
     OWN_PROFILES = "own_profiles", "Profiles taken for those of service accounts (--person NAME says otherwise)"
-    LOST_ROLES = "lost_roles", "Roles that do not exist, or not for whom they are meant"
+    LOST_ROLES = "lost_roles", "Roles that no longer exist, or are left out"
     INVALID = "invalid", "What the portal cannot take: left out"
     CLEANED = "cleaned", "Names and texts that were changed to fit"
     LEFT_OUT = "left_out", "Tokens left out for another reason"

@@ -35,13 +35,14 @@ def move(
     require_administrator(by, "import an OSMO database")
     with audited() if apply else nullcontext():
         here = _here()
-        if wishes.accountable.lower() not in {name for name, user in here.users.items() if not user.is_service}:
-            raise ValidationError("Choose a person who is accountable for imported service accounts.")
+        accountable = here.users[wishes.accountable.lower()]
+        if accountable.is_service or not accountable.is_active:
+            raise ValidationError("Choose an active person who is accountable for imported service accounts.")
         plan = Plan(here, wishes, findings.note, now=timezone.now())
         door = _Door(by) if apply else None
         _move_roles_and_pools(source, plan, by if apply else None)
         _move_people(source, plan, door)
-        _move_tokens(source, plan, door, progress)
+        _move_tokens(source, plan, here, door, progress)
     return plan
 
 
@@ -64,15 +65,15 @@ def _move_people(source: Source, plan: Plan, door: "_Door | None") -> None:
         raise ValidationError(f"--person {unknown}: there is no 6.0 service token with a profile of that name.")
 
 
-def _move_tokens(source: Source, plan: Plan, door: "_Door | None", progress: Progress | None) -> None:
+def _move_tokens(source: Source, plan: Plan, here: Here, door: "_Door | None", progress: Progress | None) -> None:
     done = 0
     for rows in _batches(source.tokens()):
         held = Secret.objects.held(row.digest for row in rows if row.digest)
-        taken = _taken_names(rows)
+        taken = _taken_names(rows, here)
         incoming = [token for token in (plan.token(row, held, taken) for row in rows) if token]
         if door:
-            door.receive([token.arrival for token in incoming if token.arrival])
-            door.admit(incoming)
+            arrived = door.receive([token.arrival for token in incoming if token.arrival])
+            door.admit(incoming, arrived)
         done += len(rows)
         if progress:
             progress(done)
@@ -86,7 +87,7 @@ class _Door:
         self._operation = f"import-{get_random_string(12)}"
         self._roles: dict[str, Role] = {}
 
-    def receive(self, arrivals: list[Arrival]) -> None:
+    def receive(self, arrivals: list[Arrival]) -> dict[str, User]:
         new = [arrival for arrival in arrivals if arrival.is_new]
         people = _users(arrival.accountable for arrival in new if arrival.accountable)
         newcomers = [(_user(arrival, people), self._roles_named(arrival.roles)) for arrival in new]
@@ -100,9 +101,10 @@ class _Door:
                 user.assign_role(role, by=self._by)
             if arrival.settings:
                 Settings.change(user, by=self._by, **arrival.settings)
+        return users
 
-    def admit(self, incoming: list[Incoming]) -> None:
-        owners = _users(token.owner for token in incoming)
+    def admit(self, incoming: list[Incoming], arrived: dict[str, User]) -> None:
+        owners = arrived | _users(token.owner for token in incoming if token.owner not in arrived)
         arriving = [
             Arriving(owners[token.owner], token.name, token.expires_at, token.digest, token.roles, token.description)
             for token in incoming
@@ -169,12 +171,11 @@ def _held() -> dict[tuple[str, str], bool]:
     return held
 
 
-def _taken_names(rows: list[TokenRow]) -> set[tuple[str, str]]:
+def _taken_names(rows: list[TokenRow], here: Here) -> set[tuple[str, str]]:
     """The tokens in use of those who own, or may come to own, one of the rows."""
-    folded = {name.lower() for row in rows for name in (row.owner, row.name) if name}
-    owners = User.objects.existing().annotate(folded=Lower("username")).filter(folded__in=folded)
-    listed = AccessToken.objects.listed().filter(owner__in=owners)
-    return set(listed.values_list("owner__username", "name"))
+    folded = {name.lower() for row in rows for name in (row.owner, row.name) if name} & here.users.keys()
+    listed = AccessToken.objects.listed().filter(owner__in=[user.pk for user in _users(folded).values()])
+    return set(listed.values_list("owner__username", "name")) if folded else set()
 
 
 def _batches(rows: Iterator[T]) -> Iterator[list[T]]:

@@ -417,7 +417,7 @@ class Plan:
         known = dict.fromkeys(role for role in wanted or [] if role and role != DEFAULT_ROLE)
         for role in known:
             if role not in self._roles:
-                self._note(Kind.LOST_ROLES, label, f"the role {shown(role)} does not exist, or is left out")
+                self._note(Kind.LOST_ROLES, label, f"the role {shown(role)} does not exist there, or is left out")
         return tuple(sorted(role for role in known if role in self._roles))
 
     def _may_get(self, username: str, role: str) -> bool:

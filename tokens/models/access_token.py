@@ -11,6 +11,7 @@ from django.db.models.functions import Greatest
 from django.utils import timezone
 from django.utils.crypto import get_random_string
 
+from osmo_portal.events import rows
 from osmo_portal.events.actor import Actor
 from osmo_portal.events.models import EventLine
 from osmo_portal.events.trail import AuditedModel, AuditedQuerySet, audited, record
@@ -231,15 +232,12 @@ class AccessTokenQuerySet(AuditedQuerySet["AccessToken"]):
         taken = {"name": "The portal has a token of one of the names, or with one of the digests, already."}
         with names.taken(taken), audited():
             held = _held_assignments(arriving)
-            carried = [rules.assignments_to_arrive(one.owner, one.roles, held) for one in arriving]
-            for one, assignments in zip(arriving, carried, strict=True):
-                rules.check_arrival(one.name, one.expires_at, [given.role for given in assignments], now)
-            if any(len(one.digest) != secrets.DIGEST_LENGTH for one in arriving):
-                raise ValidationError("What should be a digest is none.")
+            _check_arrival(arriving, held, now)
             if Secret.objects.held(one.digest for one in arriving):
                 raise ValidationError(taken, code="conflict")
-            tokens = self.bulk_create([one.as_token(now) for one in arriving])
-            _bring_what_belongs_to(tokens, arriving, carried)
+            tokens = [one.as_token(now) for one in arriving]
+            self.insert_many(tokens)
+            _bring_what_belongs_to(tokens, arriving, held)
             lines = [
                 EventLine(object_id=token.pk, object_label=str(token)[:600], after=token.expires_at.isoformat())
                 for token in tokens
@@ -340,26 +338,37 @@ class Arriving(NamedTuple):
         )
 
 
-def _held_assignments(arriving: Iterable[Arriving]) -> dict[tuple[int, str], RoleAssignment]:
-    """What the owners hold, by owner and role. Their rows are locked; who is not active holds nothing."""
+def _held_assignments(arriving: Iterable[Arriving]) -> dict[tuple[int, str], int]:
+    """The assignments of the owners, by owner and role. Their rows are locked; who is not active holds nothing."""
     owners = User.objects.active().filter(pk__in={one.owner.pk for one in arriving})
     locked = owners.select_for_update(of=("self",), no_key=True).order_by("pk").values_list("pk", flat=True)
-    held = RoleAssignment.objects.effective().filter(user__in=list(locked)).select_related("role")
-    return {(assignment.user_id, assignment.role.name): assignment for assignment in held}
+    held = RoleAssignment.objects.effective().filter(user__in=list(locked)).order_by()
+    return {(user, role): pk for user, role, pk in held.values_list("user_id", "role__name", "pk")}
+
+
+def _check_arrival(arriving: Iterable[Arriving], held: dict[tuple[int, str], int], now: datetime) -> None:
+    latest: dict[tuple[str, ...], datetime] = {}
+    for one in arriving:
+        rules.check_arrival(one.owner, one.name, one.roles, held)
+        carried = tuple(one.roles)
+        if carried not in latest:
+            latest[carried] = rules.latest_end(Role.objects.existing().filter(name__in=carried), now)
+        if not now < one.expires_at <= latest[carried]:
+            raise ValidationError(f"The token {one.name} has ended, or would live too long.", code="date")
+        if len(one.digest) != secrets.DIGEST_LENGTH:
+            raise ValidationError(f"The digest of the token {one.name} is none.")
 
 
 def _bring_what_belongs_to(
-    tokens: list["AccessToken"], arriving: Iterable[Arriving], carried: Iterable[list[RoleAssignment]]
+    tokens: list["AccessToken"], arriving: Sequence[Arriving], held: dict[tuple[int, str], int]
 ) -> None:
-    TokenRole.objects.bulk_create(
-        TokenRole(token=token, assignment=given)
-        for token, assignments in zip(tokens, carried, strict=True)
-        for given in assignments
-    )
-    LastUse._base_manager.bulk_create(LastUse(token=token) for token in tokens)
-    Secret.objects.bulk_create(
-        Secret(token=token, slot=0, digest=one.digest) for token, one in zip(tokens, arriving, strict=True)
-    )
+    pairs = [*zip(tokens, arriving, strict=True)]
+    carried = ((token.pk, held[token.owner_id, role]) for token, one in pairs for role in one.roles)
+    TokenRole.objects.insert_values(["token", "assignment"], carried)
+    rows.insert_values(LastUse, ["token", "agent"], ((token.pk, "") for token in tokens))
+    columns = ["token", "slot", "digest", "hint", "created_at", "retires_with_next"]
+    values = ((token.pk, 0, one.digest, "", token.issued_at, False) for token, one in pairs)
+    Secret.objects.insert_values(columns, values)
 
 
 def require_power_over_sets(by: Actor) -> None:
