@@ -69,7 +69,7 @@ class Command(DoorCommand):
         by = self.acting_as(actor)
         wishes = Wishes(self.user(accountable or actor).username, convert_wide, frozenset(person))
         try:
-            with written_to(report) as findings, source.opened(dsn or _of_environment(dsn_from_env)) as osmo:
+            with source.opened(dsn or _of_environment(dsn_from_env)) as osmo, written_to(report) as findings:
                 with self.progress("Looking at tokens", osmo.count_tokens()) as progress:
                     plan = move(osmo, wishes, by=by, apply=apply, findings=findings, progress=progress)
                 self._tell(plan, findings, str(osmo), apply=apply, json=json)
