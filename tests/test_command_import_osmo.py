@@ -250,6 +250,16 @@ def test_a_dry_run_changes_nothing_here_and_there(cast: Cast, osmo: Osmo, more: 
     assert "Nothing was changed; --apply imports." in err
 
 
+@pytest.mark.parametrize("more", [[], ["--convert-wide"]])
+def test_a_dry_run_tells_what_an_import_then_does(cast: Cast, osmo: Osmo, more: list[str]):
+    fill(osmo)
+
+    would, did = told(osmo, *more), told(osmo, "--apply", *more)
+
+    assert (would.pop("applied"), did.pop("applied")) == (False, True)
+    assert would == did
+
+
 def test_an_import_writes_nothing_there(cast: Cast, osmo: Osmo):
     fill(osmo)
     there = osmo.contents()

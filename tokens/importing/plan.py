@@ -307,9 +307,9 @@ class Plan:
             incoming = self._user_token(row, row.digest, end, label)
         else:
             raise _LeftOut(Kind.INVALID, label, "it is neither a user token nor a service token")
-        return self._admitted(incoming, taken, label) if incoming else None
+        return self._admitted(incoming, taken, label)
 
-    def _user_token(self, row: TokenRow, digest: bytes, end: datetime, label: str) -> Incoming | None:
+    def _user_token(self, row: TokenRow, digest: bytes, end: datetime, label: str) -> Incoming:
         if not row.owner:
             raise _LeftOut(Kind.WITHOUT_OWNER, label, "it is not said whose it is")
         owner = self._owners.get(row.owner)
@@ -338,7 +338,7 @@ class Plan:
         arrival = self._new_account(name, roles, owner.username, self._text(purpose, label))
         return self._incoming(row, name, digest, end, roles)._replace(arrival=arrival)
 
-    def _service_token(self, row: TokenRow, digest: bytes, end: datetime, label: str) -> Incoming | None:
+    def _service_token(self, row: TokenRow, digest: bytes, end: datetime, label: str) -> Incoming:
         """Its account is called as the token. One that the portal has already is taken, a person's name is not."""
         wanted = row.name or ""
         if not wanted:
@@ -348,20 +348,25 @@ class Plan:
             raise _LeftOut(Kind.ENDED_HERE, label, "its service account was deleted in the portal")
         if known and known.is_service and not known.is_active:
             raise _LeftOut(Kind.LEFT_OUT, label, "its service account is not active in the portal")
-        joins = known is not None and known.is_service
+        joined = known if known and known.is_service else None
         roles = self._existing_roles(row.roles, label)
-        if known and joins:
-            roles = tuple(role for role in roles if self._may_get(known.username, role))
+        if joined:
+            roles = tuple(role for role in roles if self._may_get(joined.username, role))
         if not roles:
             raise _LeftOut(Kind.LEFT_OUT, label, "no role is left that it could carry")
         self._warn_of_administrators(roles, label)
-        if known and joins:
-            self._note(Kind.COLLISIONS, label, f"goes to the service account {known.username}, which the portal has")
-            missing = self._missing(known.username, roles)
-            self.counts["role assignments", "new"] += len(missing)
-            arrival = Arrival(known.username, is_new=False, is_service=True, roles=missing)
-            return self._incoming(row, known.username, digest, end, roles)._replace(arrival=arrival)
+        if joined:
+            return self._joining(row, joined.username, roles, digest, end, label)
         return self._of_new_account(row, roles, digest, end, label)
+
+    def _joining(
+        self, row: TokenRow, account: str, roles: tuple[str, ...], digest: bytes, end: datetime, label: str
+    ) -> Incoming:
+        self._note(Kind.COLLISIONS, label, f"goes to the service account {account}, which the portal has")
+        missing = self._missing(account, roles)
+        self.counts["role assignments", "new"] += len(missing)
+        arrival = Arrival(account, is_new=False, is_service=True, roles=missing)
+        return self._incoming(row, account, digest, end, roles)._replace(arrival=arrival)
 
     def _of_new_account(
         self, row: TokenRow, roles: tuple[str, ...], digest: bytes, end: datetime, label: str
