@@ -6,10 +6,10 @@ from django.db import connection
 from django.db.models import QuerySet
 from django.utils import timezone
 
-from osmo_portal.events import rows
 from osmo_portal.events.models import Event, EventLine
 
 GENESIS = "0" * 64
+LINES_AT_ONCE = 10_000  # one statement for all would meet the time limit on statements
 ADVISORY_LOCK = 0x05_30_4D_4F  # any number that nothing else in this database uses
 
 
@@ -30,8 +30,8 @@ def append(drafts: list[tuple[Event, list[EventLine]]]) -> None:
         event.lines_digest = EventLine.digest(lines) if lines else ""
         event.hash = last_hash = event.computed_hash()
     Event.objects.bulk_create([event for event, _ in drafts])
-    for event, lines in drafts:
-        rows.insert(EventLine, [_of(event, line) for line in lines])
+    lines = [_of(event, line) for event, lines in drafts for line in lines]
+    EventLine.objects.bulk_create(lines, batch_size=LINES_AT_ONCE)
 
 
 def _of(event: Event, line: EventLine) -> EventLine:
