@@ -15,6 +15,7 @@ import sqlite3
 import subprocess
 import tempfile
 import time
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -90,6 +91,13 @@ def _postgresql(*, durable: bool) -> Database:
     server = _server()
     url = _start(server.binaries, durable=durable)
     return Database(url, f"PostgreSQL {_version(url)} ({server.source})")
+
+
+@cache
+def postgresql_server() -> str:
+    """The URL of a PostgreSQL server on which a test may make databases: that of the run, or one started now."""
+    url = os.environ["DATABASE_URL"]
+    return url if url.startswith("postgres") else _postgresql(durable=False).url
 
 
 def _version(url: str) -> str:

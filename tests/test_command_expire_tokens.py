@@ -8,10 +8,10 @@ from django.core.management import CommandError, call_command, get_commands
 from django.utils import timezone
 
 from osmo_portal.events.models import Event
+from profiles.management import door
 from profiles.models import Role
 from tests.bulk import many_tokens
 from tests.cast import PLAIN_ROLE, POOL_ROLE, Cast, in_days
-from tokens.management import choosing
 from tokens.management.commands import expire_tokens as command
 from tokens.models import AccessToken, BulkOperation, LastUse
 from tokens.models.access_token import State
@@ -228,7 +228,7 @@ class Terminal(io.StringIO):
 
 
 def test_a_large_set_shows_its_progress_on_a_terminal_only(cast: Cast, monkeypatch, capsys):
-    monkeypatch.setattr(choosing, "LARGE", 3)
+    monkeypatch.setattr(door, "LARGE", 3)
     many_tokens(cast.robot, 6)
 
     call_command("expire_tokens", "--name-glob=bulk-0", reason="x", stdout=io.StringIO(), stderr=Terminal())
@@ -325,7 +325,7 @@ def test_somebody_without_the_power_ends_nothing_with_a_digest(tokens: dict[str,
 
 
 def test_a_large_set_by_digest_shows_its_progress_too(cast: Cast, monkeypatch, capsys):
-    monkeypatch.setattr(choosing, "LARGE", 3)
+    monkeypatch.setattr(door, "LARGE", 3)
     many_tokens(cast.robot, 6)
     digest = told_digest("--all")
     capsys.readouterr()

@@ -10,12 +10,12 @@ from django.core.management import CommandError, call_command
 from django.utils import timezone
 
 from osmo_portal.events.models import Event
+from profiles.management import door
 from profiles.models import Role
 from tests import dump
 from tests.bulk import many_tokens
 from tests.cast import PLAIN_ROLE, POOL_ROLE, Cast
 from tokens import exchange
-from tokens.management import choosing
 from tokens.models import AccessToken, LastUse
 from tokens.shortening import Shortening
 
@@ -338,7 +338,7 @@ def test_a_large_set_shows_its_progress_on_a_terminal(
     tokens: dict[str, AccessToken], settings: Any, monkeypatch: pytest.MonkeyPatch, capsys: Any
 ):
     settings.MAX_TOKEN_DAYS = 30
-    monkeypatch.setattr(choosing, "LARGE", 3)
+    monkeypatch.setattr(door, "LARGE", 3)
     terminal = io.StringIO()
     terminal.isatty = lambda: True  # type: ignore[method-assign]
 

@@ -24,13 +24,13 @@ from django.utils import timezone
 
 from osmo_portal.events import chain
 from osmo_portal.events.models import Event
+from profiles.management import door
 from profiles.models import User
 from tests import dump
 from tests.bulk import many_tokens
 from tests.cast import PLAIN_ROLE, Cast
 from tests.test_secret_hunt import found
 from tokens import exchange
-from tokens.management import choosing
 from tokens.management.commands import rotate_tokens as command
 from tokens.management.secret_file import SecretFile
 from tokens.models import AccessToken, Secret
@@ -497,7 +497,7 @@ def test_the_number_expected_is_rotated(tokens: dict[str, AccessToken], file: Pa
 def test_a_large_set_shows_its_progress_on_a_terminal(
     tokens: dict[str, AccessToken], file: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
 ):
-    monkeypatch.setattr(choosing, "LARGE", 3)
+    monkeypatch.setattr(door, "LARGE", 3)
     terminal = io.StringIO()
     terminal.isatty = lambda: True  # type: ignore[method-assign]
 

@@ -1,7 +1,7 @@
 """R12: every change and its event commit together, or neither does."""
 
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import UTC, datetime, time, timedelta
 from inspect import isfunction, signature
 from typing import Any
 
@@ -36,6 +36,11 @@ class Stage:
         self.begun = BulkOperation.preview(self.tokens, by=self.grace, action="suspend", filters={})
         self.begun.start(self.tokens, by=self.grace, digest=self.begun.digest, reason="spring")
         SigningKey.current_or_first()
+
+
+def _arriving(stage: Stage) -> access_token.Arriving:
+    midnight = datetime.combine(in_days(5), time.min, UTC)
+    return access_token.Arriving(stage.cast.ada, "moved", midnight, b"d" * 32, ["osmo-user"])
 
 
 WAYS_IN: dict[str, Callable[[Stage], Any]] = {
@@ -79,6 +84,8 @@ WAYS_IN: dict[str, Callable[[Stage], Any]] = {
     "pool changed": lambda s: s.cast.pool.change(by=s.grace, maintenance=True),
     "pool deleted": lambda s: s.cast.pool.mark_deleted(by=s.grace, reason="sold"),
     "settings changed": lambda s: Settings.change(s.cast.ada, by=s.cast.by("ada"), email_notification=True),
+    "users imported": lambda s: User.objects.bring_in([(User(username="new"), [])], by=s.grace, operation="import"),
+    "tokens imported": lambda s: AccessToken.objects.bring_in([_arriving(s)], by=s.grace, operation="import"),
     "key rotated": lambda s: SigningKey.rotate(by=Actor.shell()),
     "keys voided": lambda s: SigningKey.rotate(by=s.grace, void=True),
 }

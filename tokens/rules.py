@@ -1,7 +1,7 @@
 """The rules about tokens, as the querysets of what is allowed. Pages, serializers and the final check ask the same."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Container, Iterable, Sequence
 from datetime import UTC, date, datetime, time, timedelta
 from typing import TYPE_CHECKING
 
@@ -114,6 +114,18 @@ def _check_may_issue(by: Actor, owner: User) -> None:
         raise PermissionDenied("Only an administrator may issue tokens for somebody else.")
 
 
+def check_arrival(owner: User, name: str, roles: Sequence[str], held: Container[tuple[int, str]]) -> None:
+    """That a token which comes from another system is called, and carries, what a new one could.
+
+    `held` are the roles that active users hold, with the user's key.
+    """
+    check_name(name)
+    if not owner.is_service_account and [*roles] != [USER_ROLE]:
+        raise ValidationError({"roles": NO_ROLES_ON_USER_TOKENS}, code="user_token")
+    if not roles or any((owner.pk, role) not in held for role in roles):
+        raise ValidationError({"roles": f"User {owner} does not hold the roles, or is not active."}, code="not_held")
+
+
 def check_role_names(wanted: list[str]) -> None:
     if not wanted:
         raise ValidationError({"roles": "At least one role must be specified for the access token."}, code="no_role")
@@ -151,6 +163,10 @@ def maximum_days(roles: Iterable[Role]) -> int:
 
 def latest_expiry(roles: Iterable[Role], today: date | None = None) -> date:
     return (today or timezone.now().date()) + timedelta(days=maximum_days(roles))
+
+
+def latest_end(roles: Iterable[Role], now: datetime) -> datetime:
+    return datetime.combine(latest_expiry(roles, now.date()), time.min, UTC)
 
 
 def parse_day(text: str) -> date:

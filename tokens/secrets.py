@@ -15,6 +15,7 @@ PREFIX = "osmo_"
 ALPHABET = string.digits + string.ascii_uppercase + string.ascii_lowercase
 BODY_LENGTH = 43
 CHECKSUM_LENGTH = 6
+DIGEST_LENGTH = 32
 
 _OURS = re.compile(rf"{PREFIX}([0-9A-Za-z]{{{BODY_LENGTH}}})([0-9A-Za-z]{{{CHECKSUM_LENGTH}}})")
 _IMPORTED = re.compile(r"[0-9a-f]{64}|[0-9A-Za-z_-]{43}")

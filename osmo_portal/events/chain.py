@@ -10,6 +10,7 @@ from osmo_portal.events.models import Event, EventLine, Line
 
 GENESIS = "0" * 64
 STEP = 2_000  # events that are read at once
+LINES_AT_ONCE = 10_000  # one statement for all would meet the time limit on statements
 ADVISORY_LOCK = 0x05_30_4D_4F  # any number that nothing else in this database uses
 
 # From the text that is digested, so that both are of the same lines. Model instances would cost more than the tokens.
@@ -47,9 +48,18 @@ def append(drafts: Sequence[tuple[Event, Sequence[EventLine | Line]]]) -> None:
         event.hash = last_hash = event.computed_hash()
     Event.objects.bulk_create([event for event, _ in drafts])
     with connection.cursor() as cursor:
-        for (event, _), text in zip(drafts, texts, strict=True):
-            if text:
-                cursor.execute(_INSERT_LINES[connection.vendor], [event.pk, text])
+        for (event, lines), text in zip(drafts, texts, strict=True):
+            for part in _parts(lines, text):
+                cursor.execute(_INSERT_LINES[connection.vendor], [event.pk, part])
+
+
+def _parts(lines: Sequence[EventLine | Line], text: str) -> Iterator[str]:
+    """The text of the lines, for statements of bounded size."""
+    if len(lines) <= LINES_AT_ONCE:
+        yield from [text] * bool(lines)
+        return
+    for start in range(0, len(lines), LINES_AT_ONCE):
+        yield EventLine.text(lines[start : start + LINES_AT_ONCE])
 
 
 def head() -> tuple[int, str]:

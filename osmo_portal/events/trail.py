@@ -4,7 +4,7 @@ Models that matter derive from `AuditedModel`: they can be written only inside `
 something without recording it is rolled back. So no door can walk past the trail, not even by `QuerySet.update()`.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -12,7 +12,7 @@ from typing import Any, NoReturn, TypeVar
 
 from django.db import models, transaction
 
-from osmo_portal.events import chain
+from osmo_portal.events import chain, rows
 from osmo_portal.events.actor import Actor
 from osmo_portal.events.models import Event, EventLine, Line
 
@@ -91,6 +91,16 @@ class AuditedQuerySet(models.QuerySet[_Model]):
     def bulk_create(self, *args: Any, **kwargs: Any) -> list[_Model]:
         touch()
         return super().bulk_create(*args, **kwargs)
+
+    def insert_many(self, objects: Sequence[_Model]) -> None:
+        """As bulk_create, for very many: see `rows.insert`."""
+        touch()
+        rows.insert(self.model, objects)
+
+    def insert_values(self, columns: Sequence[str], values: Iterable[Sequence[Any]]) -> None:
+        """The same without objects: see `rows.insert_values`."""
+        touch()
+        rows.insert_values(self.model, columns, values)
 
     def bulk_update(self, *args: Any, **kwargs: Any) -> int:
         touch()

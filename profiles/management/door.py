@@ -2,15 +2,20 @@
 
 import json as jsonlib
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from django.core.exceptions import PermissionDenied, ValidationError
 from django.core.management.base import BaseCommand, CommandError, CommandParser
+from rich.console import Console
+from rich.progress import Progress
 
 from osmo_portal.events.actor import Actor, Door
 from profiles.models import User
 
 NOTHING_MATCHED = 2
+LARGE = 1_000  # from here on a bar is drawn; below, it would be over before one looks
 
 
 class DoorCommand(BaseCommand):
@@ -51,6 +56,16 @@ class DoorCommand(BaseCommand):
         self.tell(sentence)
         told = jsonlib.dumps(facts, default=lambda value: value.isoformat()) if json else str(bare)
         self.stdout.write(told)
+
+    @contextmanager
+    def progress(self, words: str, count: int) -> Iterator[Callable[[int], None] | None]:
+        """A bar on a terminal, nothing in a pipe. What it yields is told how many are done."""
+        if count < LARGE or not self.stderr.isatty():
+            yield None
+            return
+        with Progress(console=Console(file=sys.stderr)) as bar:
+            task = bar.add_task(words, total=count)
+            yield lambda done: bar.update(task, completed=done)
 
     def acting_as(self, username: str) -> Actor:
         """The actor of `--actor`: an active user, checked like anyone. Raises CommandError."""

@@ -1,3 +1,4 @@
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Self
 
 from django.conf import settings
@@ -10,7 +11,7 @@ from osmo_portal.events.actor import Actor
 from osmo_portal.events.trail import AuditedModel, AuditedQuerySet, record
 from profiles import names
 from profiles.models.role import Role
-from profiles.rules import DEFAULT_ROLE
+from profiles.rules import DEFAULT_ROLE, USER_ROLE
 
 if TYPE_CHECKING:
     from profiles.models.user import User
@@ -36,6 +37,18 @@ class RoleAssignmentQuerySet(AuditedQuerySet["RoleAssignment"]):
         record("role.assigned", by, user, role=role.name)
         user.__dict__.pop("held_role_names", None)
         return assignment
+
+    def give_newcomers(self, users: "Iterable[tuple[User, Sequence[Role]]]", *, by: Actor) -> dict[int, list[str]]:
+        """The names of the roles that each user, by its key, has now. UserQuerySet.bring_in is the way in."""
+        basic = Role.objects.existing().filter(name=USER_ROLE)
+        given = {user.pk: {*roles} if user.is_service_account else {*roles, *basic} for user, roles in users}
+        wanted = {role.pk for roles in given.values() for role in roles}
+        if Role.objects.existing().exclude(name=DEFAULT_ROLE).filter(pk__in=wanted).count() != len(wanted):
+            raise ValidationError({"roles": "One of the roles does not exist any more, or is given to nobody."})
+        now, giver = timezone.now(), by.user and by.user.pk
+        rows = ((user, role.pk, giver, now) for user, roles in given.items() for role in roles)
+        self.insert_values(["user", "role", "assigned_by", "assigned_at"], rows)
+        return {user: sorted(role.name for role in roles) for user, roles in given.items()}
 
     def take(self, user: "User", role_name: str, *, by: Actor, reason: str) -> None:
         """Ends the effective assignment. User.remove_role is the way in."""

@@ -1,4 +1,4 @@
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, ClassVar, Self
 
 from django.apps import apps
@@ -86,6 +86,26 @@ class UserQuerySet(AuditedQuerySet["User"]):
                 label = f"{len(lines)} service account{'s' if len(lines) > 1 else ''}"
                 record("users.handed_over", by, User(), label=label, reason=reason, lines=lines, operation=operation)
             return former | _handed_over_before(operation, [a.pk for a in accounts if a.pk not in former])
+
+    def bring_in(self, users: "Sequence[tuple[User, Sequence[Role]]]", *, by: Actor, operation: str) -> None:
+        """Makes users who come from another system, each with its roles; people get osmo-user as well. No passwords.
+
+        One event tells of them all. Raises ValidationError, and makes none, where one could not be made by itself.
+        """
+        require_administrator(by, "import users")
+        unusable = make_password(None)
+        for user, _ in users:
+            _prepare_newcomer(user, by, unusable)
+        with names.taken({"username": "One of the users exists already."}), audited():
+            _hold_accountable_people(user for user, _ in users)
+            self.insert_many([user for user, _ in users])
+            given = apps.get_model("profiles", "RoleAssignment").objects.give_newcomers(users, by=by)
+            lines = [
+                EventLine(object_id=user.pk, object_label=user.username, after=", ".join(given[user.pk])[:64])
+                for user, _ in users
+            ]
+            label = f"{len(lines)} user{'s' if len(lines) > 1 else ''}"
+            record("users.imported", by, User(), label=label, lines=lines, operation=operation)
 
     def leavers(self) -> Self:
         """People who are gone and still accountable for service accounts, who left first first. `left` is the number of
@@ -397,6 +417,24 @@ def _accountable_person(user: User | None) -> User:
     if user is None or user.is_service_account or not user.is_active or user.deleted_at:
         raise ValidationError({"accountable": "Choose an active person who is accountable for the service account."})
     return user
+
+
+def _prepare_newcomer(user: User, by: Actor, password: str) -> None:
+    """What is checked of each without a query, and what is the same for all."""
+    names.user_id(user.username)
+    if len(user.username) > names.MAX_LENGTH or (user.accountable_id is None) == user.is_service_account:
+        raise ValidationError(f"{user.username[:100]} cannot be imported: too long, or nobody is accountable.")
+    user.clean()
+    user.created_by_id = by.user and by.user.pk
+    user.password = password
+
+
+def _hold_accountable_people(accounts: Iterable[User]) -> None:
+    """Those who will be accountable for the accounts stay active until the transaction ends."""
+    wanted = {account.accountable_id for account in accounts if account.accountable_id}
+    people = User.objects.active().filter(pk__in=wanted, kind=Kind.PERSON).select_for_update(no_key=True)
+    if len(people.order_by("pk").values_list("pk")) != len(wanted):
+        _accountable_person(None)
 
 
 def _passed(before: str | None, to: User) -> dict[str, str]:

@@ -12,8 +12,8 @@ from django.db import DatabaseError
 from django.utils import timezone
 
 from osmo_portal.events.actor import Actor
-from profiles.management.door import NOTHING_MATCHED
-from tokens.management.choosing import FILTERS, LARGE, ChoosingCommand, said
+from profiles.management.door import LARGE, NOTHING_MATCHED
+from tokens.management.choosing import FILTERS, ChoosingCommand, said
 from tokens.models import BulkOperation
 from tokens.models.access_token import AccessTokenQuerySet
 from tokens.models.bulk_operation import LEFT_ALONE, MAX_BATCH, Action, Stage

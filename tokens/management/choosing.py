@@ -1,15 +1,11 @@
 """The filters of the commands that are about a set of tokens. They narrow as those of the console's list do."""
 
-import sys
 from argparse import ArgumentTypeError
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from datetime import UTC, datetime, time
 from typing import Any
 
 from django.core.management.base import CommandError, CommandParser
-from rich.console import Console
-from rich.progress import Progress
 
 from profiles.management.door import DoorCommand
 from profiles.models import Kind, Pool, Role, User
@@ -17,8 +13,6 @@ from tokens import secrets
 from tokens.management.token_numbers import NumberFile
 from tokens.models import AccessToken
 from tokens.models.access_token import AccessTokenQuerySet, State
-
-LARGE = 1_000  # from here on a bar is drawn; below, it would be over before one looks
 
 
 def instant(text: str) -> datetime:
@@ -71,16 +65,6 @@ class ChoosingCommand(DoorCommand):
         for name, value in given.items():
             tokens = FILTERS[name](self, tokens, value)
         return tokens
-
-    @contextmanager
-    def progress(self, words: str, count: int) -> Iterator[Callable[[int], None] | None]:
-        """A bar on a terminal, nothing in a pipe. What it yields is told how many are done."""
-        if count < LARGE or not self.stderr.isatty():
-            yield None
-            return
-        with Progress(console=Console(file=sys.stderr)) as bar:
-            task = bar.add_task(words, total=count)
-            yield lambda done: bar.update(task, completed=done)
 
     def ever(self, username: str) -> list[User]:
         """The users of that id, those too that were deleted: their tokens are still to be found."""

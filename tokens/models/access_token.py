@@ -11,6 +11,7 @@ from django.db.models.functions import Greatest
 from django.utils import timezone
 from django.utils.crypto import get_random_string
 
+from osmo_portal.events import rows
 from osmo_portal.events.actor import Actor
 from osmo_portal.events.models import EventLine, Line
 from osmo_portal.events.trail import AuditedModel, AuditedQuerySet, audited, record
@@ -300,6 +301,29 @@ class AccessTokenQuerySet(AuditedQuerySet["AccessToken"]):
                 record("tokens.handed_over", by, AccessToken(), lines=lines, **details)
         return len(lines)
 
+    def bring_in(self, arriving: Sequence["Arriving"], *, by: Actor, operation: str) -> None:
+        """Tokens of another system, whose secrets go on working. One event tells of them all.
+
+        When they were made is not known, so their lifetime counts from now. Raises ValidationError, and makes none,
+        where one of them breaks a rule for tokens, or its digest is known here, be it of a token that ended.
+        """
+        require_administrator(by, "import tokens")
+        now = timezone.now()
+        taken = {"name": "The portal has a token of one of the names, or with one of the digests, already."}
+        with names.taken(taken), audited():
+            held = _held_assignments(arriving)
+            _check_arrival(arriving, held, now)
+            if Secret.objects.held(one.digest for one in arriving):
+                raise ValidationError(taken, code="conflict")
+            tokens = [one.as_token(now) for one in arriving]
+            self.insert_many(tokens)
+            _bring_what_belongs_to(tokens, arriving, held)
+            lines = [
+                EventLine(object_id=token.pk, object_label=str(token)[:600], after=token.expires_at.isoformat())
+                for token in tokens
+            ]
+            record("tokens.imported", by, AccessToken(), label=_how_many(lines), lines=lines, operation=operation)
+
     def cap_lifetime(self, days: int, *, by: Actor, reason: str, progress: Progress | None = None) -> int:
         """Shortens tokens that would live longer than `days` from their issue. Returns how many."""
         require_power_over_sets(by)
@@ -443,6 +467,57 @@ def _held_owners(tokens: AccessTokenQuerySet) -> list[int]:
     owners = {*tokens.values_list("owner", flat=True)}
     held = User.objects.filter(pk__in=owners).select_for_update(no_key=True).order_by("pk")
     return list(held.values_list("pk", flat=True))
+
+
+class Arriving(NamedTuple):
+    """A token that comes from another system: `owner` is a user here, `digest` the 32 bytes kept there."""
+
+    owner: User
+    name: str
+    expires_at: datetime
+    digest: bytes
+    roles: Sequence[str]
+    description: str = ""
+
+    def as_token(self, now: datetime) -> "AccessToken":
+        text = names.clean_text(self.description, field="description")
+        return AccessToken(
+            owner=self.owner, name=self.name, description=text, issued_at=now, expires_at=self.expires_at
+        )
+
+
+def _held_assignments(arriving: Iterable[Arriving]) -> dict[tuple[int, str], int]:
+    """The assignments of the owners, by owner and role. Their rows are locked; who is not active holds nothing."""
+    owners = User.objects.active().filter(pk__in={one.owner.pk for one in arriving})
+    locked = owners.select_for_update(of=("self",), no_key=True).order_by("pk").values_list("pk", flat=True)
+    held = RoleAssignment.objects.effective().filter(user__in=list(locked)).order_by()
+    return {(user, role): pk for user, role, pk in held.values_list("user_id", "role__name", "pk")}
+
+
+def _check_arrival(arriving: Iterable[Arriving], held: dict[tuple[int, str], int], now: datetime) -> None:
+    latest: dict[tuple[str, ...], datetime] = {}
+    for one in arriving:
+        rules.check_arrival(one.owner, one.name, one.roles, held)
+        carried = tuple(one.roles)
+        if carried not in latest:
+            latest[carried] = rules.latest_end(Role.objects.existing().filter(name__in=carried), now)
+        if not now < one.expires_at <= latest[carried]:
+            raise ValidationError(f"The token {one.name} has ended, or would live too long.", code="date")
+        if len(one.digest) != secrets.DIGEST_LENGTH:
+            raise ValidationError(f"The digest of the token {one.name} is none.")
+
+
+def _bring_what_belongs_to(
+    tokens: list["AccessToken"], arriving: Sequence[Arriving], held: dict[tuple[int, str], int]
+) -> None:
+    pairs = [*zip(tokens, arriving, strict=True)]
+    carried = ((token.pk, held[token.owner_id, role]) for token, one in pairs for role in one.roles)
+    TokenRole.objects.insert_values(["token", "assignment"], carried)
+    rows.insert_values(LastUse, ["token", "agent"], ((token.pk, "") for token in tokens))
+    columns = ["token", "slot", "digest", "hint", "created_at", "retires_with_next"]
+    values = ((token.pk, 0, one.digest, "", token.issued_at, False) for token, one in pairs)
+    Secret.objects.insert_values(columns, values)
+    PurgedSecret.objects.refuse(one.digest for one in arriving)
 
 
 def require_power_over_sets(by: Actor) -> None:

@@ -20,6 +20,14 @@ class SecretQuerySet(AuditedQuerySet["Secret"]):
         PurgedSecret.objects.refuse(secret.digest for secret in made)
         return made
 
+    def held(self, digests: Iterable[bytes]) -> set[bytes]:
+        """Those of the digests that the portal has, also of tokens that ended or were purged: none comes to life
+        again."""
+        asked = [*digests]
+        known = self.filter(digest__in=asked).values_list("digest", flat=True)
+        purged = PurgedSecret.objects.of(asked).values_list("digest", flat=True)
+        return {bytes(digest) for found in (known, purged) for digest in found}
+
 
 class Secret(AuditedModel):
     """The digest of a secret. A token has one live secret, and two while a rotation's grace runs.

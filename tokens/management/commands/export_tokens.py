@@ -11,9 +11,9 @@ from django.core.management.base import CommandError, CommandParser
 from osmo_portal.console.export import FORMATS, in_batches
 from osmo_portal.console.listing import SECRETS
 from osmo_portal.events.actor import Actor
-from profiles.management.door import NOTHING_MATCHED
+from profiles.management.door import LARGE, NOTHING_MATCHED
 from tokens.export import COLUMNS, exported, record_export
-from tokens.management.choosing import LARGE, ChoosingCommand
+from tokens.management.choosing import ChoosingCommand
 from tokens.models import AccessToken
 from tokens.models.access_token import AccessTokenQuerySet, Progress
 

@@ -1,0 +1,63 @@
+"""Many rows at once, where the ORM's own way would cost more than all the rest."""
+
+from collections.abc import Iterable, Sequence
+from operator import attrgetter
+from typing import Any
+
+from django.db import connection, models
+
+
+def insert(model: type[models.Model], objects: Sequence[models.Model]) -> None:
+    """Writes new objects, which get their keys. As bulk_create, without its checks and signals."""
+    fields = model._meta.concrete_fields
+    key = model._meta.pk
+    if isinstance(key, models.AutoField) and objects:
+        for each, number in zip(objects, _next_keys(model, len(objects)), strict=True):
+            setattr(each, key.attname, number)
+    _write(model, fields, map(attrgetter(*(field.attname for field in fields)), objects))
+    for each in objects:
+        each._state.adding, each._state.db = False, connection.alias
+
+
+def insert_values(model: type[models.Model], columns: Sequence[str], values: Iterable[Sequence[Any]]) -> None:
+    """Writes new rows without objects. The columns left out are keys or may be null."""
+    _write(model, [model._meta.get_field(name) for name in columns], values)
+
+
+def _write(model: type[models.Model], fields: Sequence[Any], rows: Iterable[Sequence[Any]]) -> None:
+    """Values go to the database as they are: texts, numbers, bytes, instants and None."""
+    table = connection.ops.quote_name(model._meta.db_table)
+    columns = ", ".join(connection.ops.quote_name(field.column) for field in fields)
+    with connection.cursor() as cursor:
+        if connection.vendor == "postgresql":
+            # Django's cursor would let the driver's own errors pass.
+            with connection.wrap_database_errors, cursor.copy(f"COPY {table} ({columns}) FROM STDIN") as copy:
+                for row in rows:
+                    copy.write_row(row)
+        else:
+            instants = [n for n, field in enumerate(fields) if isinstance(field, models.DateTimeField)]
+            statement = f"INSERT INTO {table} ({columns}) VALUES ({', '.join(['%s'] * len(fields))})"  # noqa: S608
+            cursor.executemany(statement, [_for_sqlite(row, instants) for row in rows])
+
+
+def _for_sqlite(row: Sequence[Any], instants: list[int]) -> Sequence[Any]:
+    if not instants:
+        return row
+    adapted = list(row)
+    for number in instants:
+        adapted[number] = connection.ops.adapt_datetimefield_value(row[number])
+    return adapted
+
+
+def _next_keys(model: type[models.Model], count: int) -> list[int]:
+    """Numbers that no row has and none will get. On SQLite whoever writes is alone."""
+    table, column = model._meta.db_table, model._meta.pk.column
+    with connection.cursor() as cursor:
+        if connection.vendor == "postgresql":
+            cursor.execute(
+                "SELECT nextval(pg_get_serial_sequence(%s, %s)) FROM generate_series(1, %s)", [table, column, count]
+            )
+            return [number for (number,) in cursor.fetchall()]
+        cursor.execute("SELECT seq FROM sqlite_sequence WHERE name = %s", [table])
+        (last,) = cursor.fetchone() or (0,)
+    return list(range(last + 1, last + 1 + count))
