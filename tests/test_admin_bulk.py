@@ -665,7 +665,7 @@ def test_what_the_shell_began_is_shown_and_an_administrator_goes_on_with_it(cast
     many_tokens(cast.robot, 10)
     tokens, by = AccessToken.objects.listed(), Actor.shell()
     filters = {"kind": "service", "name-glob": "bulk-*", "ids-from": "10 numbers (0123456789ab)"}
-    operation = BulkOperation.look(tokens, by=by, action="revoke", filters=filters)
+    operation = BulkOperation.look(tokens, actor=by, action="revoke", filters=filters)
     operation.begin(tokens, by=by, reason="spring")
     operation.run(by=by, seconds=0)
     grace, olive = visitor("grace"), visitor("olive")

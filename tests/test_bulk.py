@@ -495,7 +495,7 @@ def test_the_shell_begins_no_operation_that_grants(cast: Cast, action: str) -> N
 def test_what_was_looked_at_is_begun_by_who_may_and_once(cast: Cast) -> None:
     cast.service_token()
     tokens, by = AccessToken.objects.all(), cast.by("olive")
-    operation = BulkOperation.look(tokens, by=by, action="revoke", filters={})
+    operation = BulkOperation.look(tokens, actor=by, action="revoke", filters={})
 
     for other in (cast.by("ada"), cast.by("audrey"), Actor.shell()):
         with pytest.raises(PermissionDenied):

@@ -62,6 +62,9 @@ WAYS_IN: dict[str, Callable[[Stage], Any]] = {
     "tokens.purged": lambda s: s.tokens.purge(by=s.grace, before=s.last_year + timedelta(days=1), reason="retention"),
     "bulk previewed": lambda s: BulkOperation.preview(s.tokens, by=s.grace, action="revoke", filters={}),
     "bulk started": lambda s: s.looked.start(s.tokens, by=s.grace, digest=s.looked.digest, reason="spring"),
+    "bulk begun": lambda s: BulkOperation.look(s.tokens, actor=s.grace, action="revoke", filters={}).begin(
+        s.tokens, by=s.grace, reason="spring"
+    ),
     "bulk run": lambda s: s.begun.run(by=s.grace),
     "bulk stopped": lambda s: s.begun.stop(by=s.grace, reason="wrong"),
     "person created": lambda s: User.create_person(by=s.grace, username="new", roles=[POOL_ROLE]),

@@ -114,7 +114,7 @@ class ChangingCommand(ChoosingCommand):
     def _looked(self, tokens: AccessTokenQuerySet, by: Actor, options: dict[str, Any]) -> BulkOperation:
         with _two_where_the_set_is_another():
             return BulkOperation.look(
-                tokens, by=by, action=self.action, filters=said(self.given(options)), at=self._at(options)
+                tokens, actor=by, action=self.action, filters=said(self.given(options)), at=self._at(options)
             )
 
     def _begun(self, tokens: AccessTokenQuerySet, by: Actor, options: dict[str, Any]) -> BulkOperation:
@@ -129,7 +129,7 @@ class ChangingCommand(ChoosingCommand):
 
     def _refuse_while_unfinished(self, by: Actor, options: dict[str, Any]) -> None:
         unfinished = BulkOperation.unfinished(
-            by=by, action=self.action, filters=said(self.given(options)), at=self._at(options)
+            actor=by, action=self.action, filters=said(self.given(options)), at=self._at(options)
         )
         if unfinished:
             raise CommandError(

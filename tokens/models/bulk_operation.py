@@ -144,7 +144,7 @@ class BulkOperation(models.Model):
         cls,
         tokens: AccessTokenQuerySet,
         *,
-        by: Actor,
+        actor: Actor,
         action: str,
         filters: dict[str, Any],
         at: datetime | None = None,
@@ -154,17 +154,17 @@ class BulkOperation(models.Model):
 
         Raises ValidationError with the code "nothing" where no token would change.
         """
-        operation = cls(action=Action(action), filters=filters, at=at, accountable=accountable, created_by=by.user)
-        operation._require_power(by)
+        operation = cls(action=Action(action), filters=filters, at=at, accountable=accountable, created_by=actor.user)
+        operation._require_power(actor)
         if action == Action.HAND_OVER and accountable is None:
             raise ValidationError({"accountable": "Say who is accountable from now on."})
-        operation._look(tokens, by)
+        operation._look(tokens, actor)
         return operation
 
     @classmethod
     def preview(cls, tokens: AccessTokenQuerySet, *, by: Actor, **words: Any) -> "BulkOperation":
         """Looks at the set and keeps what was seen, so that `start` can be held to it. Changes no token."""
-        operation = cls.look(tokens, by=by, **words)
+        operation = cls.look(tokens, actor=by, **words)
         with audited():
             operation.save()
             record("tokens.bulk_previewed", by, operation, **operation._told())
@@ -218,10 +218,10 @@ class BulkOperation(models.Model):
 
     @classmethod
     def unfinished(
-        cls, *, by: Actor, action: str, filters: dict[str, Any], at: datetime | None
+        cls, *, actor: Actor, action: str, filters: dict[str, Any], at: datetime | None
     ) -> "BulkOperation | None":
         """One that the actor began with the same words, and that was broken off or is at work still."""
-        running = cls.objects.filter(stage=Stage.RUNNING, action=action, created_by=by.user)
+        running = cls.objects.filter(stage=Stage.RUNNING, action=action, created_by=actor.user)
         return next((one for one in running if (one.filters, one._asked_at) == (filters, at)), None)
 
     def run(self, *, by: Actor, seconds: float | None = None, progress: Progress | None = None) -> None:
