@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from django.utils import timezone
+from rest_framework.exceptions import ParseError
 from rest_framework.negotiation import BaseContentNegotiation
 from rest_framework.parsers import JSONParser
 from rest_framework.renderers import BaseRenderer, JSONRenderer
@@ -13,7 +14,9 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
+from osmo_portal import handshake
 from osmo_portal.problems import Unprocessable
+from osmo_portal.rest import refuse_unstorable
 
 WARNED_BEFORE = timedelta(days=7)
 
@@ -45,6 +48,10 @@ class WireView(APIView):
     renderer_classes = [WireRenderer]
     schema = None
 
+    def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
+        super().initial(request, *args, **kwargs)
+        self.headers.update(handshake.greet(request.META.get("HTTP_X_OSMO_CLIENT_VERSION")))
+
     def finalize_response(self, request: Any, response: Any, *args: Any, **kwargs: Any) -> Response:
         answer = super().finalize_response(request, response, *args, **kwargs)
         actor = getattr(request, "auth", None)
@@ -61,11 +68,18 @@ def _warning(name: str, ends: datetime) -> str:
 
 
 def json_object(body: bytes) -> dict[str, Any]:
-    """The JSON object of a request body; an empty body is an empty object. Raises Unprocessable."""
+    """The JSON object of a request body; an empty body is an empty object. Raises Unprocessable.
+
+    Its texts fit every column: they hold no NUL and no half of a surrogate pair.
+    """
     try:
         value = json.loads(body) if body.strip() else {}
     except (ValueError, RecursionError):
         raise Unprocessable("The body is not JSON.") from None
     if not isinstance(value, dict):
         raise Unprocessable("The body must be a JSON object.")
+    try:
+        refuse_unstorable(value)
+    except ParseError as error:
+        raise Unprocessable(str(error)) from None
     return value

@@ -1,5 +1,6 @@
 """System checks: a wrong deployment fails at start, with a hint, and not at the first request."""
 
+import re
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -96,6 +97,25 @@ def team_address_can_be_written_to(**kwargs: Any) -> list[CheckMessage]:
         return []
     hint = "Set EMAIL_URL, for example smtp+tls://user:password@mail.example.org:587."
     return [Advice("NOTIFY_TEAM_EMAIL is set, but no mail is sent.", hint=hint, id="osmo.W010")]
+
+
+@register()
+def versions_of_clients_are_versions(**kwargs: Any) -> list[CheckMessage]:
+    hint = "It is three numbers with dots between them, for example 6.3.1."
+    optional = {name: getattr(settings, name) for name in ("CLI_LATEST_VERSION", "CLI_MIN_VERSION")}
+    said = {"CLI_VERSION": settings.CLI_VERSION, **{name: text for name, text in optional.items() if text}}
+    wrong = [name for name, text in said.items() if not re.fullmatch(r"\d+\.\d+\.\d+", text, re.ASCII)]
+    return [Error(f"{name} is no version.", hint=hint, id="osmo.E008") for name in wrong]
+
+
+@register()
+def pattern_of_persons_is_one(**kwargs: Any) -> list[CheckMessage]:
+    try:
+        re.compile(settings.PERSON_ID_PATTERN)
+    except re.error as error:
+        hint = "The default is @, so that ann@example.org is a person and nightly-bot a service account."
+        return [Error(f"PERSON_ID_PATTERN is no regular expression: {error}.", hint=hint, id="osmo.E009")]
+    return []
 
 
 @register(deploy=True)

@@ -29,7 +29,7 @@ def answer(error: Exception, context: dict[str, Any]) -> Response | None:
         )
         response.content_type = PROBLEM_JSON
     else:
-        response.data = wire_body(_text(known, NOT_SIGNED_IN))
+        response.data = wire_body(_text(known, NOT_SIGNED_IN), getattr(known, "error_code", "USER"))
     return response
 
 
@@ -41,8 +41,8 @@ def _known(error: Exception, rest: bool) -> Exception:
         return exceptions.NotFound("There is nothing at this address, or it is not yours to see.")
     if isinstance(error, ValidationError):
         detail = error.message_dict if hasattr(error, "error_dict") else error.messages
-        conflicts = rest and _code(error) == Conflict.default_code
-        return Conflict(detail) if conflicts else exceptions.ValidationError(detail, code=_code(error))
+        conflicts = rest and code_of(error) == Conflict.default_code
+        return Conflict(detail) if conflicts else exceptions.ValidationError(detail, code=code_of(error))
     return error
 
 
@@ -73,7 +73,7 @@ def problem_details(status: int, detail: str, **members: Any) -> dict[str, Any]:
     return {"type": "about:blank", "title": HTTPStatus(status).phrase, "status": status, "detail": detail, **members}
 
 
-def _code(error: ValidationError) -> str:
+def code_of(error: ValidationError) -> str:
     """What it was raised with; Django keeps it nowhere else when the message is a dictionary."""
     if error.args[1]:
         return str(error.args[1])

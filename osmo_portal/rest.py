@@ -36,13 +36,18 @@ class StrictJson(BaseParser):
             value = json.loads(body.decode(), parse_constant=_refuse_constant)
         except (ValueError, RecursionError):
             raise ParseError("The body is not JSON in UTF-8.") from None
-        for scalar in _scalars(value):
-            _refuse_unstorable(scalar)
+        refuse_unstorable(value)
         return value
 
 
 def _refuse_constant(name: str) -> NoReturn:
     raise ValueError(name)
+
+
+def refuse_unstorable(value: Any) -> None:
+    """Raises ParseError where a column would not take what was read, however deep it lies."""
+    for scalar in _scalars(value):
+        _refuse_scalar(scalar)
 
 
 def _scalars(value: Any) -> Iterator[Any]:
@@ -61,7 +66,7 @@ def _scalars(value: Any) -> Iterator[Any]:
             yield one
 
 
-def _refuse_unstorable(scalar: Any) -> None:
+def _refuse_scalar(scalar: Any) -> None:
     if isinstance(scalar, str) and re.search("[\0\ud800-\udfff]", scalar):
         raise ParseError("The body holds a NUL character or half of a surrogate pair. Remove it.")
     if isinstance(scalar, float) and not math.isfinite(scalar):

@@ -167,6 +167,11 @@ MAX_TOKEN_DAYS = env.int("MAX_TOKEN_DAYS", default=365)
 EXCHANGE_BY_QUERY = env.bool("EXCHANGE_BY_QUERY", default=True)  # the released 6.0 clients need it
 BUCKETS = env.list("BUCKETS", default=["osmo"])
 CLI_VERSION = env.str("CLI_VERSION", default="6.0.0")
+# Older clients are told to update, and much older ones refused. Empty: none is.
+CLI_LATEST_VERSION = env.str("CLI_LATEST_VERSION", default="")
+CLI_MIN_VERSION = env.str("CLI_MIN_VERSION", default="")
+# `osmo user create ID` makes a person where this regular expression is found in the id, else a service account.
+PERSON_ID_PATTERN = env.str("PERSON_ID_PATTERN", default="@")
 JWT_ISSUER = "osmo"
 JWT_AUDIENCE = "osmo"
 

@@ -36,6 +36,8 @@ settings.WHITENOISE_AUTOREFRESH = True  # finds the files where they are, withou
 hypothesis.settings.register_profile("ci", derandomize=True, deadline=None, database=None)
 hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
 
+WIRE_ROWS = "test_wire_conformance.py::test_the_released_clients"
+
 
 def pytest_report_header() -> str:
     return f"database: {DATABASE}"
@@ -47,6 +49,8 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     if path and "PYTEST_XDIST_WORKER" not in os.environ:
         counts = {kind: len(terminalreporter.stats.get(kind, [])) for kind in databases.OUTCOMES}
         story = ", ".join(f"{count} {kind}" for kind, count in counts.items() if count) or "no tests"
+        rows = [report for report in terminalreporter.stats.get("passed", []) if WIRE_ROWS in report.nodeid]
+        story += f", {len(rows)} of them rows of the released clients' wire" if rows else ""
         with Path(path).open("a") as summary:
             summary.write(f"{os.environ.get('TEST_TITLE', '')}{DATABASE}: {story}\n")
 

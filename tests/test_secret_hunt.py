@@ -61,7 +61,9 @@ def test_nothing_keeps_a_secret(cast: Cast, caplog, capfd):
     wire = Wire(cast.administrator_token().plaintext)
     by_cli = wire.post(f"/api/auth/access_token/service/svc?expires_at={in_days(9)}&roles=osmo-my_pool").json()
     wire.post(f"/api/auth/access_token/service/svc?expires_at={in_days(9)}&roles=osmo-my_pool")
-    secrets = [str(token.plaintext), str(rotated.plaintext), by_cli]
+    of_user = wire.post(f"/api/auth/user/robot/access_token/newer?expires_at={in_days(9)}").json()
+    own = wire.post(f"/api/auth/access_token/own?expires_at={in_days(9)}").json()
+    secrets = [str(token.plaintext), str(rotated.plaintext), by_cli, of_user, own]
 
     for secret in secrets:
         Wire().get(f"{EXCHANGE}?access_token={secret}")

@@ -95,6 +95,20 @@ def test_a_maximum_lifetime_within_bounds_is_no_error(settings: Any, days: int) 
     assert "osmo.E005" not in found()
 
 
+@pytest.mark.parametrize("name", ["CLI_VERSION", "CLI_LATEST_VERSION", "CLI_MIN_VERSION"])
+@pytest.mark.parametrize("wrong", ["6", "6.0", "v6.0.0", "6.0.0.abc", "6.0.0\n", "latest"])
+def test_a_version_that_is_none_is_e008(settings: Any, name: str, wrong: str) -> None:
+    setattr(settings, name, wrong)
+
+    assert "6.3.1" in found()["osmo.E008"]
+
+
+def test_a_pattern_that_is_none_is_e009(settings: Any) -> None:
+    settings.PERSON_ID_PATTERN = "(@"
+
+    assert "The default is @" in found()["osmo.E009"]
+
+
 def manage(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "manage.py", *arguments],

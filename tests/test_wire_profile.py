@@ -90,6 +90,8 @@ def test_unknown_buckets_and_pools_are_refused(ada, body, message):
         b"[1]",
         b'"x"',
         b"\xff",
+        b'{"pool": "a\\ud800"}',
+        b'{"bucket": "a\\u0000"}',
         {"pool": 5},
         {"bucket": ["a"]},
         {"email_notification": "maybe"},

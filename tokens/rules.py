@@ -191,7 +191,8 @@ def check_expiry(expires: date, roles: Iterable[Role], *, by: Actor, now: dateti
         raise ValidationError({"expires_at": f"Expiration date must be past the current date ({today})"}, code="past")
     days = maximum_days(roles)
     if expires > today + timedelta(days=days):
-        raise ValidationError({"expires_at": f"Access token cannot last longer than {days}d"}, code="too_long")
+        message = f"Access token cannot last longer than {days}d"
+        raise ValidationError({"expires_at": message}, code="too_long", params={"days": days})
     instant = datetime.combine(expires, time.min, UTC)
     refuse_outliving(instant, by)
     return instant

@@ -26,3 +26,10 @@ class OnlyAdministratorsChangeUsersRolesAndPools(BasePermission):
         if request.method in SAFE_METHODS or not request.auth:
             return True
         return Actor.of(request).is_administrator
+
+
+class OnlyAdministratorsHandleUsers(BasePermission):
+    message = "Only an administrator may list, create, change and delete users."
+
+    def has_permission(self, request: Request, view: APIView) -> bool:
+        return bool(request.auth) and Actor.of(request).is_administrator

@@ -3,7 +3,7 @@ from drf_spectacular.views import SpectacularJSONAPIView
 from rest_framework.permissions import IsAuthenticated
 from rest_framework.routers import SimpleRouter
 
-from profiles.api import cli, rest
+from profiles.api import cli, cli_users, rest
 
 router = SimpleRouter(trailing_slash=False, use_regex_path=False)
 router.register("users", rest.UserViewSet)
@@ -17,6 +17,11 @@ urlpatterns = [
     path("api/profile/settings", cli.ProfileSettings.as_view()),
     path("api/pool_quota", cli.PoolQuota.as_view()),
     path("api/pool", cli.Pools.as_view()),
+    path("api/auth/user", cli_users.Users.as_view()),
+    path("api/auth/user/<str:user_id>", cli_users.OneUser.as_view()),
+    path("api/auth/user/<str:user_id>/roles", cli_users.RolesOfUser.as_view()),
+    path("api/auth/user/<str:user_id>/roles/<path:role>", cli_users.RoleOfUser.as_view()),
+    path("api/auth/roles/<path:role>/users", cli_users.UsersOfRole.as_view()),
     path("api/v1/", include(router.urls)),
     path("api/v1/schema", SpectacularJSONAPIView.as_view(permission_classes=[IsAuthenticated])),
 ]

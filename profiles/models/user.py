@@ -53,9 +53,10 @@ class UserQuerySet(AuditedQuerySet["User"]):
         exactly = Q(username=username, kind__in=Kind.values)  # by the index on both
         return self.filter(exactly | Q(pk__in=existing.values("pk")))
 
-    def holding(self, role_name: str) -> Self:
+    def holding(self, *role_names: str) -> Self:
+        """Users who hold one of the roles now."""
         assignments = apps.get_model("profiles", "RoleAssignment").objects.effective()
-        return self.filter(models.Exists(assignments.filter(user=models.OuterRef("pk"), role__name=role_name)))
+        return self.filter(models.Exists(assignments.filter(user=models.OuterRef("pk"), role__name__in=role_names)))
 
     def administrators(self) -> Self:
         return self.active().filter(kind=Kind.PERSON).holding(ADMINISTRATOR_ROLE)

@@ -1,4 +1,8 @@
-"""Tokens and the exchange, as the released 6.0 and 6.1 clients call them. Statuses, bodies and texts are theirs."""
+"""The exchange and the caller's tokens, as the released clients call them. Statuses, bodies and texts are theirs.
+
+6.0 and 6.1 know user tokens and service tokens under two addresses. From 6.2 on there is one for the own tokens of
+whoever calls; those of other users are in cli_users.
+"""
 
 from typing import Any
 
@@ -8,15 +12,16 @@ from django.http import HttpRequest, JsonResponse
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.debug import sensitive_post_parameters, sensitive_variables
 from django.views.decorators.http import require_http_methods, require_safe
-from rest_framework.permissions import IsAuthenticated
+from rest_framework.permissions import SAFE_METHODS, IsAuthenticated
 from rest_framework.request import Request
 from rest_framework.response import Response
 
 from osmo_portal.api import WireView, json_object
 from osmo_portal.events.actor import Actor, facts
 from osmo_portal.middleware import problem
-from osmo_portal.problems import Unprocessable
-from profiles.models import Kind
+from osmo_portal.problems import Unprocessable, code_of
+from profiles.api.cli_users import name_of
+from profiles.models import Kind, User
 from tokens import exchange, jwt, rules
 from tokens.api.authentication import bearer
 from tokens.api.permissions import (
@@ -71,7 +76,7 @@ def _secret_of(request: HttpRequest) -> str:
     return secret[:MAX_SECRET]
 
 
-def _listed(tokens: AccessTokenQuerySet) -> list[dict[str, Any]]:
+def listed(tokens: AccessTokenQuerySet) -> list[dict[str, Any]]:
     return [_element(token) for token in tokens.listed().with_state().order_by("name", "owner__username")]
 
 
@@ -94,7 +99,7 @@ class OwnTokens(WireView):
     def get(self, request: Request) -> Response:
         if "access_token" in request.GET:
             return Response(self._token_of_secret(request))
-        return Response(_listed(AccessToken.objects.owned_by(Actor.of(request).user)))
+        return Response(listed(AccessToken.objects.owned_by(Actor.of(request).user)))
 
     @sensitive_variables()
     def _token_of_secret(self, request: Request) -> dict[str, Any]:
@@ -107,9 +112,54 @@ class OwnTokens(WireView):
         return _element(AccessToken.objects.with_state().get(pk=standing.token_id))
 
 
-class UserTokens(WireView):
-    def get(self, request: Request) -> Response:
-        return Response(_listed(AccessToken.objects.owned_by(Actor.of(request).user)))
+class NewerTokenView(WireView):
+    """Says what 6.2 and later say of a refused token, where it differs."""
+
+    def handle_exception(self, exc: Exception) -> Response:
+        return super().handle_exception(_in_newer_words(exc))
+
+
+def _in_newer_words(error: Exception) -> Exception:
+    if not isinstance(error, ValidationError):
+        return error
+    if code_of(error) == "too_long":
+        days = error.args[2]["days"]
+        return ValidationError(f"Access token expiration date cannot be more than {days}d from now")
+    if code_of(error) in {"not_held", "unknown_role"}:
+        reason = error.messages[0]
+        return ValidationError(f"User does not have all the requested roles. Token creation failed. {reason}")
+    return error
+
+
+class OwnToken(NewerTokenView):
+    """A token of the caller: a person's user token, or a service token of an administrators' service account."""
+
+    permission_classes = [IsAuthenticated, AuditorsChangeNothing, ServiceAccountsIssueNothing]
+
+    def post(self, request: Request, name: str) -> Response:
+        return issue(request, Actor.of(request).user, name)
+
+    def delete(self, request: Request, name: str) -> Response:
+        mine = AccessToken.objects.owned_by(Actor.of(request).user).listed().filter(name=name)
+        return delete(mine, request, f"Access token {name} does not exist.")
+
+
+class RolesOfToken(WireView):
+    def get(self, request: Request, name: str) -> Response:
+        mine = AccessToken.objects.owned_by(Actor.of(request).user).listed().with_state()
+        token = mine.select_related("created_by").filter(name=name).first()
+        if token is None:
+            raise ValidationError(f"Token {name} not found or does not belong to current user")
+        given = {"assigned_by": name_of(token.created_by), "assigned_at": token.created_at or token.issued_at}
+        roles = [{"role_name": role, **given} for role in token.role_names]
+        return Response({"user_name": token.owner.username, "token_name": token.name, "roles": roles})
+
+
+class UserTokens(OwnToken):
+    """The list of 6.0. To 6.2, "user" would be a name like any other: it is refused for a new token."""
+
+    def get(self, request: Request, name: str) -> Response:
+        return Response(listed(AccessToken.objects.owned_by(Actor.of(request).user)))
 
 
 class UserToken(WireView):
@@ -119,19 +169,24 @@ class UserToken(WireView):
         by = Actor.of(request)
         if by.user.is_service_account:
             raise ValidationError("A service account has no user tokens. Create a service token instead.")
-        token = AccessToken.issue(by=by, owner=by.user, name=name, **_asked_for(request))
+        token = AccessToken.issue(by=by, owner=by.user, name=name, **asked_for(request))
         return Response(token.plaintext)
 
     def delete(self, request: Request, name: str) -> Response:
         mine = AccessToken.objects.owned_by(Actor.of(request).user).listed().filter(name=name)
-        return _delete(mine, request, f"User access token {name} does not exist.")
+        return delete(mine, request, f"User access token {name} does not exist.")
 
 
-class ServiceTokens(WireView):
-    permission_classes = [IsAuthenticated, OnlyAdministratorsHandleServiceTokens]
+class ServiceTokens(OwnToken):
+    """As UserTokens."""
 
-    def get(self, request: Request) -> Response:
-        return Response(_listed(AccessToken.objects.of_kind(Kind.SERVICE)))
+    def get_permissions(self) -> Any:
+        if self.request.method in SAFE_METHODS:
+            return [IsAuthenticated(), OnlyAdministratorsHandleServiceTokens()]
+        return super().get_permissions()
+
+    def get(self, request: Request, name: str) -> Response:
+        return Response(listed(AccessToken.objects.of_kind(Kind.SERVICE)))
 
 
 class ServiceToken(WireView):
@@ -140,15 +195,24 @@ class ServiceToken(WireView):
     permission_classes = [IsAuthenticated, OnlyAdministratorsHandleServiceTokens]
 
     def post(self, request: Request, name: str) -> Response:
-        token = AccessToken.issue_with_account(by=Actor.of(request), name=name, **_asked_for(request))
+        token = AccessToken.issue_with_account(by=Actor.of(request), name=name, **asked_for(request))
         return Response(token.plaintext)
 
     def delete(self, request: Request, name: str) -> Response:
         tokens = AccessToken.objects.of_kind(Kind.SERVICE).listed().filter(name=name, owner__username__iexact=name)
-        return _delete(tokens, request, f"Service access token {name} does not exist.")
+        return delete(tokens, request, f"Service access token {name} does not exist.")
 
 
-def _asked_for(request: Request) -> dict[str, Any]:
+def issue(request: Request, owner: User, name: str) -> Response:
+    """As 6.2 and later ask for a token: without roles, one of a service account carries all that the account holds."""
+    asked = asked_for(request)
+    if owner.is_service_account:
+        asked["roles"] = asked["roles"] or sorted(owner.held_role_names)
+    token = AccessToken.issue(by=Actor.of(request), owner=owner, name=name, **asked)
+    return Response(token.plaintext)
+
+
+def asked_for(request: Request) -> dict[str, Any]:
     expires = request.GET.get("expires_at")
     if expires is None:
         raise Unprocessable("expires_at is missing. Add it as YYYY-MM-DD.")
@@ -159,7 +223,7 @@ def _asked_for(request: Request) -> dict[str, Any]:
     }
 
 
-def _delete(tokens: AccessTokenQuerySet, request: Request, missing: str) -> Response:
+def delete(tokens: AccessTokenQuerySet, request: Request, missing: str) -> Response:
     """One answer for what is foreign and what is not there."""
     token = tokens.filter(pk__in=rules.endable_tokens(Actor.of(request))).first()
     if token is None:

@@ -1,13 +1,13 @@
 """Paths without trailing slash, as the released clients write them.
 
 GET on `user` and `service` is a list of 6.0; POST and DELETE one level deeper are its tokens. 6.2 has one segment for
-its own tokens, so both fit beside each other.
+the caller's tokens, so both fit beside each other, except that no new token may be called "user" or "service".
 """
 
 from django.urls import include, path
 from rest_framework.routers import SimpleRouter
 
-from tokens.api import cli, rest
+from tokens.api import cli, cli_users, rest
 
 router = SimpleRouter(trailing_slash=False, use_regex_path=False)
 router.register("tokens", rest.TokenViewSet)
@@ -16,9 +16,13 @@ urlpatterns = [
     path("api/auth/keys", cli.keys),
     path("api/auth/jwt/access_token", cli.exchange_secret, name="exchange"),
     path("api/auth/access_token", cli.OwnTokens.as_view()),
-    path("api/auth/access_token/user", cli.UserTokens.as_view()),
-    path("api/auth/access_token/service", cli.ServiceTokens.as_view()),
+    path("api/auth/access_token/user", cli.UserTokens.as_view(), {"name": "user"}),
+    path("api/auth/access_token/service", cli.ServiceTokens.as_view(), {"name": "service"}),
     path("api/auth/access_token/user/<str:name>", cli.UserToken.as_view()),
     path("api/auth/access_token/service/<str:name>", cli.ServiceToken.as_view()),
+    path("api/auth/access_token/<str:name>", cli.OwnToken.as_view()),
+    path("api/auth/access_token/<str:name>/roles", cli.RolesOfToken.as_view()),
+    path("api/auth/user/<str:user_id>/access_token", cli_users.TokensOfUser.as_view()),
+    path("api/auth/user/<str:user_id>/access_token/<str:name>", cli_users.TokenOfUser.as_view()),
     path("api/v1/", include(router.urls)),
 ]

@@ -1,0 +1,97 @@
+"""Every row of tests/conformance.py, as each line of the released clients sends it."""
+
+import re
+from collections import defaultdict
+from typing import Any
+
+import pytest
+
+from osmo_portal.events.models import Event
+from tests.cast import PLAIN_ROLE, POOL_ROLE, Cast
+from tests.conformance import ALL, LINES, MALFORMED, NEWER, NOBODY, ROWS, Row, filled
+from tests.wire import Wire, refused
+from tokens.models import AccessToken
+
+pytestmark = pytest.mark.django_db
+CASES = [pytest.param(line, row, id=f"{line} {row}") for row in ROWS for line in row.lines]
+
+
+class Stage:
+    """ada with two tokens; robot with ci; trainer, a service token of 6.0; mallory with theirs; root-bot, which
+    administers."""
+
+    def __init__(self, cast: Cast) -> None:
+        self.cast, by = cast, cast.by("grace")
+        self.secrets = {
+            "ada": cast.user_token(days=60).plaintext,
+            "robot": cast.service_token(days=60).plaintext,
+        }
+        cast.user_token(name="spare", days=60, description="for later")
+        cast.user_token(owner="mallory", name="theirs")
+        for name, role in (("trainer", PLAIN_ROLE), ("root-bot", "osmo-admin")):
+            expires = AccessToken.objects.get(name="spare").expires_at.date()
+            token = AccessToken.issue_with_account(by=by, name=name, expires=expires, roles=[role])
+            self.secrets[name] = token.plaintext
+
+    def expired(self) -> str:
+        token = self.cast.service_token("expired")
+        AccessToken.objects.filter(pk=token.pk).expire(by=self.cast.by("grace"), reason="conformance")
+        return token.plaintext
+
+
+@pytest.fixture
+def stage(cast: Cast) -> Stage:
+    return Stage(cast)
+
+
+def client(stage: Stage, line: str, who: str) -> Wire:
+    header = "authorization" if line in NEWER else "x-osmo-auth"
+    wire = Wire(stage.secrets.get(who), header=header)
+    wire.headers |= {"x-osmo-client-version": LINES[line], "user-agent": f"osmo-cli/{LINES[line]}"}
+    if who == MALFORMED:
+        wire.headers[header] = "Bearer a.b.c" if line in NEWER else "a.b.c"
+    return wire
+
+
+def with_secrets(value: Any, stage: Stage) -> Any:
+    if isinstance(value, dict):
+        return {name: with_secrets(inner, stage) for name, inner in value.items()}
+    if isinstance(value, str) and (found := re.search("{(secret|expired)}", value)):
+        secret = stage.secrets["ada"] if found[1] == "secret" else stage.expired()
+        return value.replace(found[0], str(secret))
+    return value
+
+
+@pytest.mark.parametrize(("line", "row"), CASES)
+def test_the_released_clients_are_answered_as_they_expect(stage: Stage, line: str, row: Row) -> None:
+    method, path = filled(with_secrets(row.request, stage)).split(" ", 1)
+    body = with_secrets(row.body, stage)
+    wire = client(stage, line, row.who)
+    before = Event.objects.count()
+
+    answer = wire.call(method, path, body)
+
+    if row.status == 200:
+        assert answer.status_code == 200, answer.content
+        assert answer.json() == filled(row.answer)
+    else:
+        refused(answer, filled(row.answer), row.status)
+        assert Event.objects.exclude(action__startswith="exchange.refused").count() == before
+    assert answer["content-type"] == "application/json"
+
+
+def test_each_line_has_success_error_and_malformed_input_of_each_call() -> None:
+    """Or what stands for malformed input where there is none: no credential, or a route that is not there."""
+    kinds = defaultdict(set)
+    for row in ROWS:
+        for line in row.lines:
+            kinds[line, row.call].add("success" if row.status == 200 else "refused")
+
+    assert {line for line, _ in kinds} == set(ALL)
+    assert all(found == {"success", "refused"} for found in kinds.values())
+    assert len(CASES) == len({case.id for case in CASES}) > 300
+
+
+def test_the_stage_is_what_the_rows_believe(stage: Stage) -> None:
+    assert stage.cast.robot.held_role_names == {POOL_ROLE, PLAIN_ROLE}
+    assert client(stage, "6.0", NOBODY).get("/api/auth/access_token").status_code == 401
