@@ -225,7 +225,7 @@ def test_one_event_tells_who_took_how_many_by_which_filters(tokens: dict[str, Ac
 
     (event,) = exports()
     assert (event.actor, event.via, event.object_label) == ("olive", "command", "2 tokens")
-    assert event.changes == {"filters": {"kind": "service", "name_glob": "*"}, "rows": 2, "format": "jsonl"}
+    assert event.changes == {"filters": {"kind": "service", "name-glob": "*"}, "rows": 2, "format": "jsonl"}
 
 
 def test_without_an_actor_it_is_the_shell(tokens: dict[str, AccessToken]) -> None:
@@ -236,13 +236,13 @@ def test_without_an_actor_it_is_the_shell(tokens: dict[str, AccessToken]) -> Non
     assert event.changes["filters"] == {}
 
 
-def test_a_secret_in_the_wrong_filter_is_not_kept(tokens: dict[str, AccessToken], cast: Cast) -> None:
-    secret = str(tokens["laptop"].plaintext)
+def test_a_secret_in_the_wrong_filter_is_not_kept(tokens: dict[str, AccessToken]) -> None:
+    secret = "k" * 43  # as other systems issue them
     AccessToken._base_manager.filter(name="laptop").update(name=secret)
 
     run(f"--name-glob={secret}")
 
-    assert exports()[0].changes["filters"] == {"name_glob": "…"}
+    assert exports()[0].changes["filters"] == {"name-glob": "…"}
 
 
 @pytest.mark.parametrize("actor", ["ada", "audrey", "robot"])

@@ -7,6 +7,7 @@ from typing import Any
 
 from django.core.management.base import CommandError, CommandParser
 
+from osmo_portal.console.listing import SECRETS
 from profiles.management.door import DoorCommand
 from profiles.models import Kind, Pool, Role, User
 from tokens import secrets
@@ -109,11 +110,13 @@ FILTERS: dict[str, Callable[[ChoosingCommand, AccessTokenQuerySet, Any], AccessT
 
 
 def said(given: dict[str, Any]) -> dict[str, str]:
-    """The filters as they are kept with an operation and its events: in the words of the command line."""
+    """The filters as they are kept with an operation and its events: in the words of the command line, and without what
+    somebody pasted into the wrong one."""
     return {name.replace("_", "-"): _said(value) for name, value in given.items()}
 
 
 def _said(value: Any) -> str:
     if isinstance(value, datetime):
         return f"{value:%Y-%m-%d}" if value.time() == time() else f"{value:%Y-%m-%dT%H:%M:%SZ}"
-    return "yes" if value is True else str(value)
+    text = "yes" if value is True else str(value)[:200]
+    return "…" if SECRETS.search(text) else text

@@ -9,11 +9,10 @@ from typing import IO, Any
 from django.core.management.base import CommandError, CommandParser
 
 from osmo_portal.console.export import FORMATS, in_batches
-from osmo_portal.console.listing import SECRETS
 from osmo_portal.events.actor import Actor
 from profiles.management.door import LARGE, NOTHING_MATCHED
 from tokens.export import COLUMNS, exported, record_export
-from tokens.management.choosing import ChoosingCommand
+from tokens.management.choosing import ChoosingCommand, said
 from tokens.models import AccessToken
 from tokens.models.access_token import AccessTokenQuerySet, Progress
 
@@ -46,18 +45,13 @@ class Command(ChoosingCommand):
         if not count:
             raise CommandError("No token matches. Nothing was exported.", returncode=NOTHING_MATCHED)
         with self._destination(out) as file, self.progress("Exporting tokens", count) as progress:
-            record_export(by=by, rows=count, form=form, filters=self._told(options))
+            record_export(by=by, rows=count, form=form, filters=said(self.given(options)))
             written = _write(file, form, exported(tokens), progress)
         sentence = f"{written} token{'s' * (written != 1)} exported."
         if out is None:
             self.tell(sentence)
         else:
             self.report(sentence, written, json=json, count=written, file=str(out))
-
-    def _told(self, options: dict[str, Any]) -> dict[str, str]:
-        """The filters as the event keeps them: without what somebody pasted into the wrong one."""
-        said = {name: str(value)[:200] for name, value in self.given(options).items()}
-        return {name: "…" if SECRETS.search(value) else value for name, value in said.items()}
 
     @contextmanager
     def _destination(self, out: Path | None) -> Iterator[Any]:
