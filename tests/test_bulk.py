@@ -252,6 +252,18 @@ def test_lines_of_what_does_not_expire_anew_keep_the_end(cast: Cast) -> None:
     assert line.before == line.after == token.expires_at.isoformat()
 
 
+@pytest.mark.parametrize("microsecond", [0, 1, 120_000, 123_456, 500_000])
+def test_a_line_writes_an_instant_to_the_microsecond(cast: Cast, microsecond: int) -> None:
+    token = cast.service_token()
+    end = token.expires_at.replace(microsecond=microsecond)
+    AccessToken._base_manager.filter(pk=token.pk).update(expires_at=end)
+
+    AccessToken.objects.all().suspend(by=Actor.shell(), reason="spring")
+
+    line = EventLine.objects.get()
+    assert line.before == line.after == end.isoformat()
+
+
 def test_nothing_matched_writes_nothing(cast: Cast) -> None:
     cast.service_token()
     before = dump.tables()

@@ -443,7 +443,7 @@ def test_a_line_that_was_added_shows(cast: Cast) -> None:
 def test_lines_are_written_as_they_are_whatever_stands_in_them(cast: Cast, text: str) -> None:
     written = [(2**62, text, "", text), (1, "second", text, "")]
     with audited():
-        lines: list[EventLine | Line] = [Line(*written[0]), EventLine(object_id=1, object_label="second", before=text)]
+        lines: list[EventLine | Line] = [written[0], EventLine(object_id=1, object_label="second", before=text)]
         record("tokens.expired", cast.by("grace"), User(), label="two", lines=lines)
 
     event = Event.objects.get(action="tokens.expired")

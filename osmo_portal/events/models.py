@@ -3,7 +3,7 @@ import json
 from collections.abc import Iterable
 from datetime import UTC, date, datetime, time, timedelta
 from ipaddress import ip_address
-from typing import Any, NamedTuple, Self
+from typing import Any, Self
 
 from django.db import models
 
@@ -136,13 +136,8 @@ class Event(models.Model):
         )
 
 
-class Line(NamedTuple):
-    """A line that is to be written, where there are so many that a model instance for each would cost too much."""
-
-    object_id: int
-    object_label: str
-    before: str
-    after: str
+# A line that is to be written: the object's number and label, before and after. Instances cost too much for very many.
+Line = tuple[int, str, str, str]
 
 
 class EventLine(models.Model):
@@ -162,10 +157,14 @@ class EventLine(models.Model):
     def __str__(self) -> str:
         return f"{self.object_label}: {self.before} → {self.after}"
 
+    @property
+    def told(self) -> Line:
+        return (self.object_id, self.object_label, self.before, self.after)
+
     @staticmethod
     def text(lines: "Iterable[EventLine | Line]") -> str:
         """What is written and digested of the lines of one event: a JSON list of a list for each."""
-        return json.dumps([[line.object_id, line.object_label, line.before, line.after] for line in lines])
+        return json.dumps([line if isinstance(line, tuple) else line.told for line in lines])
 
     @staticmethod
     def digest(text: str) -> str:

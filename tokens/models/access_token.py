@@ -1,13 +1,14 @@
 import re
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, date, datetime, timedelta
+from functools import lru_cache
 from typing import Any, NamedTuple, Self
 
 from django.conf import settings
 from django.core.exceptions import PermissionDenied, ValidationError
 from django.db import connection, models
 from django.db.models import Exists, ExpressionWrapper, F, OuterRef, Q
-from django.db.models.functions import Greatest
+from django.db.models.functions import Cast, Greatest
 from django.utils import timezone
 from django.utils.crypto import get_random_string
 
@@ -386,9 +387,9 @@ class AccessTokenQuerySet(AuditedQuerySet["AccessToken"]):
                 if hold_owners:
                     rest = rest.filter(owner__in=_held_owners(rest[:size]))
                 locked = rest.select_for_update(of=("self",), no_key=True)
-                batch = [Found(*row) for row in locked.values_list(*FOUND)[:size]]
+                batch: list[Found] = list(locked.values_list(*FOUND)[:size])
                 if batch:
-                    last = batch[-1].pk
+                    last = batch[-1][0]
                     _change_batch(batch, action, by, reason, values, operation)
             done += len(batch)
             if progress:
@@ -402,28 +403,29 @@ def _users(users: Iterable[User | str]) -> list[int]:
     return [user.pk for user in users if isinstance(user, User)] + [user.pk for found in named for user in found]
 
 
-class Found(NamedTuple):
-    """What a line tells of a token. An instance of the model would cost more than to change its row."""
-
-    pk: int
-    owner: str
-    name: str
-    expires_at: datetime
-
-    def line(self, end: str) -> Line:
-        return Line(self.pk, f"{self.owner}/{self.name}"[:600], self.expires_at.isoformat(), end)
-
-
-FOUND = ("pk", "owner__username", "name", "expires_at")
+# What a line tells of a token: key, owner, name, and when it expires as the database writes it. Instances of the model,
+# and of times, would cost more than to change the rows.
+Found = tuple[int, str, str, str]
+FOUND: tuple[Any, ...] = ("pk", "owner__username", "name", Cast("expires_at", models.TextField()))
 
 
 def _change_batch(
     batch: list[Found], action: str, by: Actor, reason: str, values: dict[str, Any], operation: str
 ) -> None:
-    changed = AccessToken.objects.filter(pk__in=Keys(found.pk for found in batch))
+    changed = AccessToken.objects.filter(pk__in=Keys(found[0] for found in batch))
     changed.update(**values)
-    lines = [found.line(end) for found, end in zip(batch, _ends(batch, changed, values), strict=True)]
+    lines: list[Line] = [
+        (pk, f"{owner}/{name}"[:600], _iso(expires), end)
+        for (pk, owner, name, expires), end in zip(batch, _ends(batch, changed, values), strict=True)
+    ]
     record(action, by, AccessToken(), label=_how_many(lines), reason=reason, lines=lines, operation=operation)
+
+
+@lru_cache(maxsize=4_096)  # most tokens end at a midnight, and many at the same
+def _iso(written: str) -> str:
+    """An instant in UTC as the database writes it, in the way of datetime.isoformat()."""
+    second, _, fraction = written.removesuffix("+00").replace(" ", "T").partition(".")
+    return f"{second}.{fraction:0<6}+00:00" if fraction else f"{second}+00:00"
 
 
 def _purge_batch(batch: list["AccessToken"], by: Actor, **details: Any) -> None:
@@ -450,11 +452,11 @@ def _ends(batch: list[Found], changed: AccessTokenQuerySet, values: dict[str, An
     """When the tokens of the batch expire after the change; read again only where the database worked it out."""
     end = values.get("expires_at")
     if end is None:
-        return [found.expires_at.isoformat() for found in batch]
+        return [_iso(found[3]) for found in batch]
     if isinstance(end, datetime):
         return [end.astimezone(UTC).isoformat()] * len(batch)
     ends = dict(changed.values_list("pk", "expires_at"))
-    return [ends[found.pk].isoformat() for found in batch]
+    return [ends[found[0]].isoformat() for found in batch]
 
 
 def _how_many(lines: Sequence[EventLine | Line]) -> str:
