@@ -60,8 +60,8 @@ test: $(CLI) $(DEV)
 	$(call measured,sqlite) TEST_DATABASE=sqlite $(PYTEST) -n $(WORKERS) || failed=1; \
 	TEST_SUMMARY=$(SUMMARY) TEST_DATABASE=postgresql $(PY) -m pytest -n $(WORKERS) || failed=1; \
 	if [ -n "$(CHROMIUM)" ]; then \
-		$(call measured,browser) TEST_TITLE="In Chromium on " TEST_DATABASE=sqlite CHROMIUM="$(CHROMIUM)" \
-			$(PYTEST) tests/browser || failed=1; \
+		$(call measured,browser) COVERAGE_CONCURRENCY=greenlet TEST_TITLE="In Chromium on " \
+			TEST_DATABASE=sqlite CHROMIUM="$(CHROMIUM)" $(PYTEST) tests/browser || failed=1; \
 	else \
 		echo "In Chromium: not run, there is none (install one, or CHROMIUM=/path/to/it)" >> $(SUMMARY); \
 	fi; \
