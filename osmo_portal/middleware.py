@@ -7,7 +7,8 @@ from collections.abc import Callable
 
 from django.conf import settings
 from django.db import InterfaceError, OperationalError
-from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.http import HttpRequest, HttpResponse, HttpResponsePermanentRedirect, JsonResponse
+from django.middleware.common import CommonMiddleware
 from django.views.decorators.debug import sensitive_variables
 
 from osmo_portal.events.actor import Door
@@ -19,6 +20,9 @@ CONTENT_SECURITY_POLICY = (
     "default-src 'self'; img-src 'self' data:; object-src 'none'; base-uri 'none'; "
     "form-action 'self'; frame-ancestors 'none'"
 )
+
+# Asked by machines inside, under whatever name they know this process by. No answer there depends on it.
+ANY_HOST = re.compile("/(health|ready)")
 
 
 def client_address(request: HttpRequest) -> str | None:
@@ -63,6 +67,14 @@ class RequestFacts:
                 request, 503, "The database does not answer. Nothing was changed; try again in a moment."
             )
         return None
+
+
+class KnownHost(CommonMiddleware):
+    """Refuses a Host that is not the portal's. Probes know only the address of one process, and are told nothing else
+    by another name."""
+
+    def process_request(self, request: HttpRequest) -> HttpResponsePermanentRedirect | None:
+        return None if ANY_HOST.fullmatch(request.path_info) else super().process_request(request)
 
 
 class SecurityHeaders:

@@ -3,10 +3,11 @@
 from django.contrib import admin
 from django.urls import include, path
 
-from osmo_portal import views
+from osmo_portal import probes, views
 
 urlpatterns = [
-    path("health", views.health),
+    path("health", probes.health),
+    path("ready", probes.ready),
     path("", include("tokens.api.urls")),
     path("me/", include("tokens.me.urls")),
     path("", include("profiles.api.urls")),

@@ -1,11 +1,10 @@
-"""The first address, the health check, and errors that no other view answers."""
+"""The first address, and errors that no other view answers."""
 
 from typing import Any
 
-from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import render
 from django.urls import reverse
-from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_safe
 
 from osmo_portal.middleware import error_answer
@@ -18,12 +17,6 @@ PAGES = ("/admin/", "/me/")  # for people; below all other addresses are program
 def home(request: HttpRequest) -> HttpResponse:
     signed_in = request.user.is_authenticated
     return HttpResponseRedirect(home_of(request.user) if signed_in else reverse("admin:index"))
-
-
-@csrf_exempt
-@require_safe
-def health(request: HttpRequest) -> JsonResponse:
-    return JsonResponse({"status": "OK"})
 
 
 def bad_request(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:

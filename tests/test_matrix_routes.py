@@ -21,6 +21,7 @@ pytestmark = pytest.mark.django_db
 PUBLIC = {
     "/",
     "/health",
+    "/ready",
     "/api/version",
     "/client/version",
     "/api/auth/login",

@@ -179,11 +179,6 @@ def test_a_database_that_is_away_is_503_and_opens_nothing(
     assert "hunter2" not in response.content.decode()
 
 
-def test_health_does_not_ask_the_database(client: Client) -> None:
-    """Without the mark for it a query would fail this test."""
-    assert client.get("/health").json() == {"status": "OK"}
-
-
 def test_another_error_is_500_and_says_nothing(cast: Cast, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*arguments: Any) -> None:
         raise RuntimeError("hunter2")
