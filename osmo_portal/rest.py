@@ -14,6 +14,7 @@ from rest_framework.exceptions import NotFound, ParseError, ValidationError
 from rest_framework.pagination import Cursor, CursorPagination
 from rest_framework.parsers import BaseParser
 from rest_framework.request import Request
+from rest_framework.views import APIView
 from rest_framework.viewsets import GenericViewSet
 
 from osmo_portal.problems import TooLarge
@@ -144,20 +145,29 @@ class DeclaredFilters(DjangoFilterBackend):  # type: ignore[misc]
         return super().filter_queryset(request, queryset, view)  # type: ignore[no-any-return]
 
 
-class RestViewSet(GenericViewSet[Any]):
-    """Reads by `serializer_class`; every action takes its input by `asked` and hands it to one way in."""
+class Asking(APIView):
+    """Takes its input by `asked`, and hands it to one way in."""
 
     parser_classes = [StrictJson]
-    pagination_class = ByNumber
-    filter_backends = [DeclaredFilters]
     metadata_class = None  # the schema describes everything, OPTIONS nothing
-    lookup_value_converter = "int"
 
     def asked(self, form: type[Input], data: Any = None) -> dict[str, Any]:
         """The valid input: the request's body, or what is given as `data`."""
-        read = form(data=self.request.data if data is None else data, context=self.get_serializer_context())
+        read = form(data=self.request.data if data is None else data, context={"request": self.request, "view": self})
         read.is_valid(raise_exception=True)
         return dict(read.validated_data)
+
+
+class RestView(Asking):
+    """A view that is about no list of records."""
+
+
+class RestViewSet(Asking, GenericViewSet[Any]):
+    """Reads by `serializer_class`."""
+
+    pagination_class = ByNumber
+    filter_backends = [DeclaredFilters]
+    lookup_value_converter = "int"
 
     def shown(self, pk: int) -> Any:
         """The object as it is now, for the answer to the request that changed it."""

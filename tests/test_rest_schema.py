@@ -27,6 +27,7 @@ def test_it_describes_every_address_of_the_api_and_none_of_the_released_clients(
     paths = Rest(cast.service_token().plaintext).get("schema").json()["paths"]
 
     assert set(paths) == {
+        "/api/v1/access/check",
         "/api/v1/pools",
         "/api/v1/pools/{id}",
         "/api/v1/roles",
@@ -41,6 +42,7 @@ def test_it_describes_every_address_of_the_api_and_none_of_the_released_clients(
         "/api/v1/users/{id}",
         "/api/v1/users/{id}/assign-role",
         "/api/v1/users/{id}/remove-role",
+        "/api/v1/whoami",
     }
 
 

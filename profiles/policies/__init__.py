@@ -8,6 +8,8 @@ from profiles.policies.decisions import (
     by_pool,
     decide,
     decide_request,
+    having_a_say,
+    having_a_say_in_request,
     may,
     reachable_pools,
 )
@@ -24,6 +26,7 @@ from profiles.policies.forms import (
 from profiles.policies.statements import (
     WAYS,
     Operation,
+    Statement,
     Way,
     beyond_plain,
     grants_pool_access,
@@ -44,6 +47,7 @@ __all__ = [
     "RolePolicies",
     "Says",
     "SemanticAction",
+    "Statement",
     "Way",
     "about_pools",
     "beyond_plain",
@@ -52,6 +56,8 @@ __all__ = [
     "decide_request",
     "describe",
     "grants_pool_access",
+    "having_a_say",
+    "having_a_say_in_request",
     "is_plain",
     "may",
     "normalise",

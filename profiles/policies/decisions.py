@@ -9,7 +9,7 @@ Where released versions of OSMO differ, the strict reading holds:
 """
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 from urllib.parse import unquote
@@ -92,16 +92,29 @@ def decide(action: str, resource: str | None, *, allow: Roles, deny: Roles) -> D
     Allows count from the roles in `allow` only, denies from both; so in all questions here. Http actions have
     no say in this one: ask `may` about pools and `decide_request` about requests.
     """
-    return _answer(filter(_about_action(action, resource), _statements(allow, deny)))
+    return _answer(having_a_say(action, resource, allow=allow, deny=deny))
+
+
+def having_a_say(action: str, resource: str | None, *, allow: Roles, deny: Roles) -> Iterator[Statement]:
+    """All statements that `decide` asks, denies first: the first one decides."""
+    return filter(_about_action(action, resource), _statements(allow, deny))
 
 
 def decide_request(method: str, target: str, *, allow: Roles, deny: Roles) -> Decision:
     """Whether a request is allowed: its method, and its target as sent (percent-encoded, query ignored)."""
+    said = having_a_say_in_request(method, target, allow=allow, deny=deny)
+    if said is None:
+        return Decision(False, "The path has dot segments or control characters, or does not begin with a slash.")
+    return _answer(said)
+
+
+def having_a_say_in_request(method: str, target: str, *, allow: Roles, deny: Roles) -> Iterator[Statement] | None:
+    """All statements that `decide_request` asks, denies first; None for a path that servers may see differently."""
     path = _path(target)
     if path is None:
-        return Decision(False, "The path has dot segments or control characters, or does not begin with a slash.")
+        return None
     asked = _any([_about_route(method, path), _about_path(method, path), _about_every_pool(path)])
-    return _answer(filter(asked, _statements(allow, deny)))
+    return filter(asked, _statements(allow, deny))
 
 
 def may(operation: Operation, pool: str, *, allow: Roles, deny: Roles) -> Decision:

@@ -1,7 +1,8 @@
 """What the API shows of tokens, and what it takes to issue, rotate and end them. A secret is in one answer only."""
 
+import re
 from datetime import timedelta
-from typing import Any
+from typing import Any, Literal
 
 from rest_framework import serializers
 from rest_framework.exceptions import ValidationError
@@ -9,7 +10,9 @@ from rest_framework.exceptions import ValidationError
 from osmo_portal.events.actor import Actor
 from osmo_portal.rest import Input, Text
 from profiles import names
-from profiles.models import User
+from profiles.models import Kind, User
+from profiles.policies import Statement
+from profiles.policies.forms import MAX_TEXT
 from profiles.rules import visible_users
 from tokens.models import AccessToken
 from tokens.models.access_token import DEFAULT_GRACE, MAX_GRACE, State
@@ -100,3 +103,111 @@ class Rotation(Input):
             "expires": attrs.get("expires_at"),
             "end_old_at_first_use": attrs["end_old_at_first_use"],
         }
+
+
+# Who somebody is, and what he may do.
+
+
+class UsedToken(serializers.Serializer[AccessToken]):
+    """The token behind a request."""
+
+    id = serializers.IntegerField(read_only=True)
+    name = serializers.CharField(read_only=True)
+    expires_at = serializers.DateTimeField(read_only=True)
+
+
+class Identity(serializers.Serializer[Actor]):
+    user = serializers.CharField(source="user.username", read_only=True)
+    id = serializers.IntegerField(source="user.pk", read_only=True)
+    kind = serializers.ChoiceField(source="user.kind", choices=Kind.choices, read_only=True)
+    display_name = serializers.CharField(source="user.display_name", read_only=True)
+    signed_in_by = serializers.SerializerMethodField(help_text="A token, or the session of a browser.")
+    token = UsedToken(read_only=True, allow_null=True)
+    until = serializers.DateTimeField(
+        read_only=True, allow_null=True, help_text="When the secret ends that was exchanged."
+    )
+    roles = serializers.SerializerMethodField(help_text="In force for this request.")
+    groups = serializers.SerializerMethodField(help_text="In force for this request: by a token, none are.")
+    powers = serializers.SerializerMethodField(help_text="What the portal takes the caller for.")
+
+    def get_signed_in_by(self, by: Actor) -> Literal["token", "session"]:
+        return "token" if by.token else "session"
+
+    def get_roles(self, by: Actor) -> list[str]:
+        return sorted(by.roles)
+
+    def get_groups(self, by: Actor) -> list[str]:
+        return sorted(by.groups)
+
+    def get_powers(self, by: Actor) -> list[Literal["administrator", "operator", "auditor"]]:
+        powers: dict[Literal["administrator", "operator", "auditor"], bool] = {
+            "administrator": by.is_administrator,
+            "operator": by.is_operator,
+            "auditor": by.is_auditor,
+        }
+        return [name for name, has in powers.items() if has]
+
+
+class AccessQuestion(Input):
+    """An action and, where it is about one, a resource; or a request. About a user, a token, or the caller."""
+
+    user = Text(max_length=names.MAX_LENGTH, required=False, help_text="A user id. With neither, the caller.")
+    token = serializers.IntegerField(min_value=1, max_value=2**63 - 1, required=False, help_text="A token's number.")
+    action = Text(max_length=100, required=False, help_text="For example workflow:Create.")
+    resource = Text(max_length=MAX_TEXT, required=False, help_text="For example pool/my_pool. Without: about none.")
+    method = Text(max_length=20, required=False, help_text="Of a request, in place of an action: for example POST.")
+    path = Text(max_length=2_000, required=False, help_text="Of that request, as it is sent.")
+
+    def validate_action(self, action: str) -> str:
+        if not re.fullmatch(r"[a-z]+:[A-Z][a-zA-Z]*", action):
+            raise ValidationError("Write a kind and an action, for example workflow:Create. Stars ask nothing.")
+        return action
+
+    def validate_resource(self, resource: str) -> str:
+        if not re.fullmatch(r"[a-z]+/[^*\s]+", resource) or not resource.isprintable():
+            raise ValidationError("Write a kind and a name, for example pool/my_pool. Stars ask nothing.")
+        return resource
+
+    def validate_method(self, method: str) -> str:
+        if not re.fullmatch("[A-Za-z]+", method):
+            raise ValidationError("Write a method, for example POST.")
+        return method.upper()
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        if "user" in attrs and "token" in attrs:
+            raise ValidationError({"token": "Ask about a user or about a token."})
+        semantic, request = {"action", "resource"} & set(attrs), {"method", "path"} & set(attrs)
+        if "action" in attrs and not request:
+            return attrs
+        if request == {"method", "path"} and not semantic:
+            return attrs
+        raise ValidationError(
+            {"action": "Ask about an action, with a resource if it is about one; or method and path."}
+        )
+
+
+class StatementSerializer(serializers.Serializer[Statement]):
+    """One line of a role's policies that is about what was asked."""
+
+    role = serializers.CharField(read_only=True)
+    effect = serializers.SerializerMethodField()
+    says = serializers.CharField(source="__str__", read_only=True)
+
+    def get_effect(self, said: Statement) -> Literal["Allow", "Deny"]:
+        return "Deny" if said.denies else "Allow"
+
+
+class AccessAnswer(serializers.Serializer[Any]):
+    allowed = serializers.BooleanField(source="decision.allowed", read_only=True)
+    reason = serializers.CharField(source="decision.reason", read_only=True)
+    role = serializers.CharField(
+        source="decision.role", read_only=True, help_text="That decided; empty: none has a say."
+    )
+    user = serializers.CharField(source="subject.user.username", read_only=True)
+    token = serializers.IntegerField(source="subject.token.pk", read_only=True, allow_null=True, default=None)
+    roles = serializers.ListField(
+        source="subject.roles", child=serializers.CharField(), read_only=True, help_text="From which allows count."
+    )
+    statements = StatementSerializer(
+        source="said", many=True, read_only=True, help_text="All that have a say, denies first: the first one decides."
+    )

@@ -7,7 +7,7 @@ the caller's tokens, so both fit beside each other, except that no new token may
 from django.urls import include, path
 from rest_framework.routers import SimpleRouter
 
-from tokens.api import cli, cli_users, rest
+from tokens.api import access, cli, cli_users, rest
 
 router = SimpleRouter(trailing_slash=False, use_regex_path=False)
 router.register("tokens", rest.TokenViewSet)
@@ -24,5 +24,7 @@ urlpatterns = [
     path("api/auth/access_token/<str:name>/roles", cli.RolesOfToken.as_view()),
     path("api/auth/user/<str:user_id>/access_token", cli_users.TokensOfUser.as_view()),
     path("api/auth/user/<str:user_id>/access_token/<str:name>", cli_users.TokenOfUser.as_view()),
+    path("api/v1/whoami", access.WhoAmI.as_view()),
+    path("api/v1/access/check", access.AccessCheck.as_view()),
     path("api/v1/", include(router.urls)),
 ]
