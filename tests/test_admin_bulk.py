@@ -22,7 +22,7 @@ from tests.bulk import many_tokens
 from tests.cast import PLAIN_ROLE, POOL_ROLE, Cast
 from tests.console import Answer, form_errors, text, visitor
 from tokens.admin import bulk
-from tokens.models import AccessToken, BulkChunk, BulkOperation, access_token
+from tokens.models import AccessToken, BulkChunk, BulkOperation, batches
 
 PREVIEW = reverse("admin:tokens_accesstoken_bulk")
 LIST = reverse("admin:tokens_accesstoken_changelist")
@@ -69,8 +69,8 @@ def states() -> dict[str, str]:
 def small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
     """Three tokens a batch, one batch a request."""
     monkeypatch.setattr(bulk, "SLICE", 0)
-    for vendor in access_token.BATCH_SIZES:
-        monkeypatch.setitem(access_token.BATCH_SIZES, vendor, 3)
+    for vendor in batches.BATCH_SIZES:
+        monkeypatch.setitem(batches.BATCH_SIZES, vendor, 3)
 
 
 # The list leads to it.

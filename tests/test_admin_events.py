@@ -19,7 +19,7 @@ from osmo_portal.events.models import Event, EventLine
 from tests.cast import PLAIN_ROLE, Cast
 from tests.console import address, last_event, text, visitor
 from tokens.models import AccessToken
-from tokens.models.access_token import BATCH_SIZES
+from tokens.models.batches import BATCH_SIZES
 
 LIST = "admin:events_event_changelist"
 VERIFY = "admin:events_event_verify"

@@ -13,7 +13,7 @@ from osmo_portal.events.trail import UnrecordedChange
 from profiles.models import Kind, Role, RoleAssignment, User
 from tests.cast import PLAIN_ROLE, POOL_ROLE, Cast, in_days
 from tokens.models import AccessToken, LastUse, Secret, TokenRole
-from tokens.models.access_token import Arriving
+from tokens.models.arriving import Arriving
 
 pytestmark = pytest.mark.django_db
 

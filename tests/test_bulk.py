@@ -19,14 +19,14 @@ from tests import dump
 from tests.bulk import many_tokens
 from tests.cast import PLAIN_ROLE, POOL_ROLE, Cast
 from tokens import exchange
-from tokens.models import AccessToken, BulkChunk, BulkOperation, access_token, bulk_operation
+from tokens.models import AccessToken, BulkChunk, BulkOperation, batches, bulk_operation
 from tokens.models.bulk_operation import Action, look_at
 
 
 @pytest.fixture
 def small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
-    for vendor in access_token.BATCH_SIZES:
-        monkeypatch.setitem(access_token.BATCH_SIZES, vendor, 3)
+    for vendor in batches.BATCH_SIZES:
+        monkeypatch.setitem(batches.BATCH_SIZES, vendor, 3)
 
 
 def resume(tokens: Any, by: Actor) -> int:

@@ -14,7 +14,7 @@ from tests.bulk import many_tokens
 from tests.cast import PLAIN_ROLE, POOL_ROLE, Cast, in_days
 from tokens.management.commands import expire_tokens as command
 from tokens.models import AccessToken, BulkOperation, LastUse
-from tokens.models.access_token import State
+from tokens.models.token_set import State
 
 pytestmark = pytest.mark.django_db
 

@@ -27,7 +27,7 @@ from tests.console import text, visitor
 from tests.test_races import race
 from tokens import exchange, secrets
 from tokens.models import AccessToken, BulkOperation, LastUse, PurgedSecret, Secret, SigningKey, TokenRole
-from tokens.models.access_token import MIN_RETENTION
+from tokens.models.token_set import MIN_RETENTION
 
 pytestmark = pytest.mark.django_db
 

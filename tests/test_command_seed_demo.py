@@ -18,7 +18,7 @@ from tests.cast import Cast
 from tests.console import listed, visitor
 from tokens.demo import company, story
 from tokens.models import AccessToken, Secret
-from tokens.models.access_token import State
+from tokens.models.token_set import State
 
 pytestmark = pytest.mark.django_db
 

@@ -17,7 +17,7 @@ from profiles.models import Pool, Role, RoleAssignment, User
 from tests.bulk import many_tokens
 from tests.cast import PLAIN_ROLE, POOL_ROLE, Cast, in_days
 from tokens import exchange, jwt, standing
-from tokens.models import AccessToken, BulkOperation, Secret, SigningKey, access_token
+from tokens.models import AccessToken, BulkOperation, Secret, SigningKey, batches
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -130,8 +130,8 @@ def test_a_rotation_against_a_revocation_leaves_no_secret_that_works(committed: 
 def test_an_operation_that_is_begun_and_run_by_several_at_once_does_everything_once(
     committed: Cast, monkeypatch: pytest.MonkeyPatch, number: int
 ) -> None:
-    for vendor in access_token.BATCH_SIZES:
-        monkeypatch.setitem(access_token.BATCH_SIZES, vendor, 3)
+    for vendor in batches.BATCH_SIZES:
+        monkeypatch.setitem(batches.BATCH_SIZES, vendor, 3)
     by, tokens = committed.by("grace"), AccessToken.objects.listed()
     many_tokens(committed.robot, 20)
     operation = BulkOperation.preview(tokens, by=by, action="revoke", filters={})

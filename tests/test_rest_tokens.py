@@ -13,7 +13,7 @@ from tests.cast import PLAIN_ROLE, POOL_ROLE, Cast, in_days
 from tests.rest import Rest, refused
 from tokens import exchange
 from tokens.models import AccessToken
-from tokens.models.access_token import State
+from tokens.models.token_set import State
 
 pytestmark = pytest.mark.django_db
 

@@ -16,7 +16,8 @@ from profiles.models import Pool, Role, Settings, User
 from tests import dump
 from tests.cast import PASSWORD, PLAIN_ROLE, POOL_ROLE, Cast, in_days
 from tokens import exchange
-from tokens.models import AccessToken, BulkOperation, SigningKey, access_token
+from tokens.models import AccessToken, BulkOperation, SigningKey, batches
+from tokens.models.arriving import Arriving
 
 
 class Stage:
@@ -38,9 +39,9 @@ class Stage:
         SigningKey.current_or_first()
 
 
-def _arriving(stage: Stage) -> access_token.Arriving:
+def _arriving(stage: Stage) -> Arriving:
     midnight = datetime.combine(in_days(5), time.min, UTC)
-    return access_token.Arriving(stage.cast.ada, "moved", midnight, b"d" * 32, ["osmo-user"])
+    return Arriving(stage.cast.ada, "moved", midnight, b"d" * 32, ["osmo-user"])
 
 
 WAYS_IN: dict[str, Callable[[Stage], Any]] = {
@@ -151,8 +152,8 @@ def test_a_refused_exchange_is_recorded_although_it_changes_nothing(cast: Cast) 
 
 
 def test_a_batch_that_fails_leaves_the_batches_before_it(cast: Cast, monkeypatch: pytest.MonkeyPatch) -> None:
-    for vendor in access_token.BATCH_SIZES:
-        monkeypatch.setitem(access_token.BATCH_SIZES, vendor, 2)
+    for vendor in batches.BATCH_SIZES:
+        monkeypatch.setitem(batches.BATCH_SIZES, vendor, 2)
     tokens = [cast.service_token(f"t{n}") for n in range(5)]
     append, calls = chain.append, []
 

@@ -10,7 +10,7 @@ from osmo_portal.console.export import Columns
 from osmo_portal.events.actor import Actor
 from osmo_portal.events.trail import audited, record
 from tokens.models import AccessToken
-from tokens.models.access_token import AccessTokenQuerySet
+from tokens.models.token_set import AccessTokenQuerySet
 
 
 def exported(tokens: AccessTokenQuerySet) -> AccessTokenQuerySet:

@@ -19,7 +19,7 @@ from osmo_portal.events.models import Event
 from profiles.models import User
 from profiles.reach import reach_of_roles
 from tokens.models import AccessToken
-from tokens.models.access_token import TokenRole
+from tokens.models.token_role import TokenRole
 from tokens.standing import Refusal
 
 CAP = 10_000

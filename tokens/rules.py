@@ -16,7 +16,7 @@ from profiles.models import Kind, Role, RoleAssignment, User
 from profiles.rules import USER_ROLE
 
 if TYPE_CHECKING:
-    from tokens.models.access_token import AccessTokenQuerySet
+    from tokens.models.token_set import AccessTokenQuerySet
 
 NO_ROLES_ON_USER_TOKENS = "Assigning roles to user access tokens is not supported."
 

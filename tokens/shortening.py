@@ -9,7 +9,7 @@ from django.db.models.functions import Greatest, TruncDate
 from django.utils import timezone
 
 from tokens.models import AccessToken
-from tokens.models.access_token import AccessTokenQuerySet
+from tokens.models.token_set import AccessTokenQuerySet
 
 NAMED = 10
 OWNERS = 100

@@ -17,7 +17,7 @@ from osmo_portal.events.models import Event, EventLine
 from profiles.models import Pool, Role, RoleAssignment, User
 from profiles.rules import USER_ROLE
 from tokens.models import AccessToken, LastUse, Secret
-from tokens.models.access_token import TokenRole
+from tokens.models.token_role import TokenRole
 
 PEOPLE, ACCOUNTS, ROLES, POOLS = 20_000, 5_000, 300, 100
 EACH = 5  # roles of a service account

@@ -13,7 +13,7 @@ from tests.browser.test_console import fits
 from tests.bulk import many_tokens
 from tests.cast import PASSWORD, Cast
 from tokens.admin import bulk
-from tokens.models import AccessToken, BulkOperation, access_token
+from tokens.models import AccessToken, BulkOperation, batches
 
 MANY = 3_000
 LIST = reverse("admin:tokens_accesstoken_changelist")
@@ -23,8 +23,8 @@ LIST = reverse("admin:tokens_accesstoken_changelist")
 def small_slices(monkeypatch: pytest.MonkeyPatch) -> None:
     """So that there is something to watch: 250 tokens a request."""
     monkeypatch.setattr(bulk, "SLICE", 0)
-    for vendor in access_token.BATCH_SIZES:
-        monkeypatch.setitem(access_token.BATCH_SIZES, vendor, 250)
+    for vendor in batches.BATCH_SIZES:
+        monkeypatch.setitem(batches.BATCH_SIZES, vendor, 250)
 
 
 def begin(page: Page, do: str, count: int) -> None:

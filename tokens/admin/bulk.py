@@ -22,8 +22,8 @@ from profiles.admin.fields import PersonField
 from profiles.models import User
 from tokens import secrets
 from tokens.models import AccessToken, BulkOperation
-from tokens.models.access_token import AccessTokenQuerySet
 from tokens.models.bulk_operation import LEFT_ALONE, Action, Stage
+from tokens.models.token_set import AccessTokenQuerySet
 
 SEARCH = "q"
 NO_FILTERS = {"o", "p", "e", "all", "after", "before", "last", "do"}  # order, page, action: they choose no tokens

@@ -13,7 +13,7 @@ from osmo_portal.console.filters import SHOWN, DayFilter, ListFilter, TypedFilte
 from profiles import names
 from profiles.models import Kind, Pool, Role, User
 from profiles.reach import roles_reaching
-from tokens.models.access_token import State
+from tokens.models.token_set import State
 from tokens.search import settled
 
 ANY = "any"

@@ -15,7 +15,7 @@ from tokens.admin import copies
 from tokens.admin.fields import DayField
 from tokens.admin.shown_once import show_secret
 from tokens.models import AccessToken
-from tokens.models.access_token import State
+from tokens.models.token_set import State
 
 GRACES = [
     ("86400", "for 24 hours: time to put the new one in place"),

@@ -12,7 +12,7 @@ from osmo_portal.events.models import Event, kind_of
 from profiles.models import Pool, Role, RoleAssignment
 from tokens import reach, standing
 from tokens.models import AccessToken, Secret
-from tokens.models.access_token import State
+from tokens.models.token_set import State
 from tokens.standing import Refusal
 
 POOLS_SHOWN = 50

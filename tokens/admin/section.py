@@ -22,7 +22,7 @@ from tokens.admin.issue import Issue, NewAccount
 from tokens.admin.lifecycle import Resume, Revoke, Rotate, Suspend
 from tokens.admin.record import PANELS, all_pools
 from tokens.models import AccessToken
-from tokens.models.access_token import State
+from tokens.models.token_set import State
 from tokens.pools_reached import pools_reached
 from tokens.search import HELP, search
 

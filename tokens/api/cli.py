@@ -30,7 +30,7 @@ from tokens.api.permissions import (
     ServiceAccountsIssueNothing,
 )
 from tokens.models import AccessToken
-from tokens.models.access_token import AccessTokenQuerySet
+from tokens.models.token_set import AccessTokenQuerySet
 
 MAX_SECRET = 200  # characters; nothing longer is even looked at
 BY_QUERY_IS_OFF = "This portal does not take secrets in the address. Use a client that sends them in the body."

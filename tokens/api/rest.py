@@ -20,7 +20,7 @@ from tokens import rules
 from tokens.api.permissions import AuditorsChangeNothing, ServiceAccountsIssueNothing
 from tokens.api.serializers import IssuedTokenSerializer, NewToken, Rotation, TokenSerializer
 from tokens.models import AccessToken, Secret
-from tokens.models.access_token import AccessTokenQuerySet, State
+from tokens.models.token_set import AccessTokenQuerySet, State
 
 
 class TokenFilter(django_filters.FilterSet):  # type: ignore[misc]

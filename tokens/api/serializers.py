@@ -15,7 +15,7 @@ from profiles.policies import Statement
 from profiles.policies.forms import MAX_TEXT
 from profiles.rules import visible_users
 from tokens.models import AccessToken
-from tokens.models.access_token import DEFAULT_GRACE, MAX_GRACE, State
+from tokens.models.token_set import DEFAULT_GRACE, MAX_GRACE, State
 
 
 class TokenSerializer(serializers.ModelSerializer[AccessToken]):

@@ -19,7 +19,8 @@ from tokens.importing.findings import Findings
 from tokens.importing.plan import Arrival, Here, Incoming, KnownPool, KnownRole, KnownUser, Plan, Wishes
 from tokens.importing.source import Source, TokenRow
 from tokens.models import AccessToken, Secret
-from tokens.models.access_token import Arriving, Progress
+from tokens.models.arriving import Arriving
+from tokens.models.batches import Progress
 
 AT_ONCE = 2_000
 T = TypeVar("T")

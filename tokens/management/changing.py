@@ -15,8 +15,8 @@ from osmo_portal.events.actor import Actor
 from profiles.management.door import LARGE, NOTHING_MATCHED
 from tokens.management.choosing import FILTERS, ChoosingCommand, said
 from tokens.models import BulkOperation
-from tokens.models.access_token import AccessTokenQuerySet
 from tokens.models.bulk_operation import LEFT_ALONE, MAX_BATCH, Action, Stage
+from tokens.models.token_set import AccessTokenQuerySet
 
 ANOTHER_SET = {"nothing", "conflict"}  # codes of what says that the set is not the wanted one
 AT_THE_BEGINNING = (*FILTERS, "everything", "at", "reason", "dry_run", "expect", "digest", "batch_size")

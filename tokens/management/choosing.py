@@ -13,7 +13,7 @@ from profiles.models import Kind, Pool, Role, User
 from tokens import secrets
 from tokens.management.token_numbers import NumberFile
 from tokens.models import AccessToken
-from tokens.models.access_token import AccessTokenQuerySet, State
+from tokens.models.token_set import AccessTokenQuerySet, State
 
 
 def instant(text: str) -> datetime:

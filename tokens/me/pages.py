@@ -21,7 +21,7 @@ from profiles.rules import visible_users
 from tokens import rules
 from tokens.admin.lifecycle import Resume, Revoke, Rotate, Suspend
 from tokens.models import AccessToken
-from tokens.models.access_token import AccessTokenQuerySet
+from tokens.models.token_set import AccessTokenQuerySet
 
 View = Callable[..., HttpResponseBase]
 SAFE = {"GET", "HEAD", "OPTIONS"}

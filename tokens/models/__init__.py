@@ -1,10 +1,11 @@
-from tokens.models.access_token import AccessToken, TokenRole
+from tokens.models.access_token import AccessToken
 from tokens.models.bulk_operation import BulkChunk, BulkOperation
 from tokens.models.last_use import LastUse
 from tokens.models.notice import Notice
 from tokens.models.purged_secret import PurgedSecret
 from tokens.models.secret import Secret
 from tokens.models.signing_key import SigningKey
+from tokens.models.token_role import TokenRole
 
 __all__ = [
     "AccessToken",

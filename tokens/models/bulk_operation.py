@@ -26,17 +26,11 @@ from osmo_portal.events.actor import Actor
 from osmo_portal.events.trail import audited, record
 from profiles.models import User
 from profiles.rules import require_administrator, require_reason
-from tokens.models.access_token import (
-    BATCH_SIZES,
-    AccessToken,
-    AccessTokenQuerySet,
-    Progress,
-    State,
-    TokenRole,
-    require_power_over_sets,
-    require_power_to_resume,
-)
+from tokens.models.access_token import AccessToken
+from tokens.models.batches import BATCH_SIZES, Progress
 from tokens.models.keys import Keys
+from tokens.models.token_role import TokenRole
+from tokens.models.token_set import AccessTokenQuerySet, State, require_power_over_sets, require_power_to_resume
 
 MAX_TOKENS = 5_000_000  # what one operation may be about
 MAX_BATCH = 10_000  # tokens in one commit, for which others may have to wait

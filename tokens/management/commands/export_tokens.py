@@ -14,7 +14,8 @@ from profiles.management.door import LARGE, NOTHING_MATCHED
 from tokens.export import COLUMNS, exported, record_export
 from tokens.management.choosing import ChoosingCommand, said
 from tokens.models import AccessToken
-from tokens.models.access_token import AccessTokenQuerySet, Progress
+from tokens.models.batches import Progress
+from tokens.models.token_set import AccessTokenQuerySet
 
 
 class Command(ChoosingCommand):

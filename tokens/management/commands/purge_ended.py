@@ -9,7 +9,8 @@ from osmo_portal.events.actor import Actor
 from profiles.management.door import NOTHING_MATCHED
 from tokens.management.choosing import ChoosingCommand
 from tokens.models import AccessToken
-from tokens.models.access_token import MIN_RETENTION, PURGED_AT_ONCE, State, require_power_to_purge
+from tokens.models.batches import PURGED_AT_ONCE
+from tokens.models.token_set import MIN_RETENTION, State, require_power_to_purge
 
 MAX_DAYS = 36_500
 

@@ -15,7 +15,7 @@ from tokens import kubernetes
 from tokens.management.choosing import ChoosingCommand, instant
 from tokens.management.secret_file import SecretFile, as_document, as_line
 from tokens.models import AccessToken
-from tokens.models.access_token import DEFAULT_GRACE, MAX_GRACE, AccessTokenQuerySet
+from tokens.models.token_set import DEFAULT_GRACE, MAX_GRACE, AccessTokenQuerySet
 
 TOLD = 20  # refused tokens that the story names
 EXPLAINED = 1_000  # and that --json does
