@@ -5,6 +5,8 @@ from typing import Any
 from django.conf import settings
 from django.db import migrations, models
 
+from osmo_portal import migrating
+
 # What only PostgreSQL has: words by their beginnings, user ids by theirs, and how long tokens live.
 POSTGRESQL = {
     "token_words": (
@@ -19,39 +21,41 @@ POSTGRESQL = {
 def create(apps: Any, schema_editor: Any) -> None:
     if schema_editor.connection.vendor == "postgresql":
         for name, index in POSTGRESQL.items():
-            schema_editor.execute(f"CREATE INDEX {name} ON {index}")
+            migrating.make(schema_editor, name, f"CREATE INDEX CONCURRENTLY {name} ON {index}")
 
 
 def drop(apps: Any, schema_editor: Any) -> None:
     if schema_editor.connection.vendor == "postgresql":
         for name in POSTGRESQL:
-            schema_editor.execute(f"DROP INDEX {name}")
+            migrating.drop(schema_editor, name)
 
 
 class Migration(migrations.Migration):
+    atomic = False
+
     dependencies = [
         ("tokens", "0001_initial"),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 
     operations = [
-        migrations.AddIndex(
+        migrating.AddIndex(
             model_name="accesstoken",
             index=models.Index(fields=["issued_at", "id"], name="token_issue"),
         ),
-        migrations.AddIndex(
+        migrating.AddIndex(
             model_name="accesstoken",
             index=models.Index(fields=["created_by", "id"], name="token_issuer"),
         ),
-        migrations.AddIndex(
+        migrating.AddIndex(
             model_name="accesstoken",
             index=models.Index(condition=models.Q(("ended_at", None)), fields=["id"], name="token_listed"),
         ),
-        migrations.AddIndex(
+        migrating.AddIndex(
             model_name="accesstoken",
             index=models.Index(condition=models.Q(("ended_at__isnull", False)), fields=["id"], name="token_revoked"),
         ),
-        migrations.AddIndex(
+        migrating.AddIndex(
             model_name="accesstoken",
             index=models.Index(
                 condition=models.Q(("ended_at", None), ("suspended_at__isnull", False)),

@@ -3,15 +3,19 @@
 from django.conf import settings
 from django.db import migrations, models
 
+from osmo_portal import migrating
+
 
 class Migration(migrations.Migration):
+    atomic = False
+
     dependencies = [
         ("tokens", "0003_bulk_operations"),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 
     operations = [
-        migrations.AddIndex(
+        migrating.AddIndex(
             model_name="accesstoken",
             index=models.Index(
                 condition=models.Q(("ended_at", None)),
@@ -19,7 +23,7 @@ class Migration(migrations.Migration):
                 name="token_expiry_while_not_ended",
             ),
         ),
-        migrations.AddIndex(
+        migrating.AddIndex(
             model_name="lastuse",
             index=models.Index(condition=models.Q(("at", None)), fields=["token"], name="last_use_never"),
         ),

@@ -3,39 +3,42 @@
 from django.db import migrations, models
 
 import osmo_portal.events.models
+from osmo_portal import migrating
 
 
 class Migration(migrations.Migration):
+    atomic = False
+
     dependencies = [
         ("events", "0002_triggers"),
     ]
 
     operations = [
-        migrations.AddIndex(
+        migrating.AddIndex(
             model_name="event",
             index=models.Index(fields=["actor", "-id"], name="event_who"),
         ),
-        migrations.AddIndex(
+        migrating.AddIndex(
             model_name="event",
             index=models.Index(fields=["via", "-id"], name="event_via"),
         ),
-        migrations.AddIndex(
+        migrating.AddIndex(
             model_name="event",
             index=models.Index(fields=["object_type", "-id"], name="event_kind"),
         ),
-        migrations.AddIndex(
+        migrating.AddIndex(
             model_name="event",
             index=models.Index(fields=["object_label", "-id"], name="event_label"),
         ),
-        migrations.AddIndex(
+        migrating.AddIndex(
             model_name="event",
             index=models.Index(fields=["request_id", "-id"], name="event_request"),
         ),
-        migrations.AddIndex(
+        migrating.AddIndex(
             model_name="event",
             index=models.Index(fields=["at"], name="event_at"),
         ),
-        migrations.AddIndex(
+        migrating.AddIndex(
             model_name="event",
             index=models.Index(
                 osmo_portal.events.models.Operation("changes"),

@@ -1,0 +1,58 @@
+"""How the portal talks to PostgreSQL: what a connection is opened with, and what its errors mean.
+
+Every wait has an end, so that a request whose database is away fails instead of hanging: `connect_timeout` for each
+host, `tcp_user_timeout` and the keepalives where packets get lost, and on the server's side limits on statements, on
+waits for a lock and on transactions whose portal is gone.
+"""
+
+from typing import Any
+
+NOBODY_THERE = {
+    "connect_timeout": 3,  # seconds, for each host
+    "tcp_user_timeout": 5_000,  # ms without an answer to what was sent
+    "keepalives_idle": 5,  # seconds of silence before the other side is asked whether it is there
+    "keepalives_interval": 2,
+    "keepalives_count": 3,
+}
+TRY_AGAIN = {"40001", "40P01"}  # the database chose this transaction to give way
+TOO_LONG = {"57014", "55P03"}  # a statement's or a lock's time is up
+READ_ONLY = {"25006"}  # a standby, where a primary was
+GONE_MEANWHILE = {"25P03", "25P04"}  # the transaction lasted too long
+
+
+def connected(
+    database: dict[str, Any], *, statement_timeout: int, lock_timeout: int, max_age: int, pgbouncer: bool, replica: bool
+) -> dict[str, Any]:
+    """Django's settings of a database, completed. What its address says itself stays.
+
+    Behind a pgbouncer that pools by transaction a session is nobody's: no limits are set with it (set them on the
+    database role), nothing is prepared, and no cursor outlives its transaction.
+    """
+    options = {**NOBODY_THERE, **database.get("OPTIONS", {})}
+    completed = {**database, "CONN_MAX_AGE": max_age, "CONN_HEALTH_CHECKS": True, "OPTIONS": options}
+    if pgbouncer:
+        options.setdefault("prepare_threshold", None)
+        return {**completed, "DISABLE_SERVER_SIDE_CURSORS": True}
+    options.setdefault("prepare_threshold", 2)
+    # Among several hosts, and also where one name leads to another host after a failover.
+    options.setdefault("target_session_attrs", "prefer-standby" if replica else "read-write")
+    limits = {
+        "statement_timeout": statement_timeout * 1_000,
+        "lock_timeout": lock_timeout * 1_000,
+        # A portal that is gone, or cut off, must not keep the others from writing.
+        "idle_in_transaction_session_timeout": 60_000,
+    }
+    said = " ".join(f"-c {name}={value}" for name, value in limits.items() if statement_timeout)
+    if said:
+        options.setdefault("options", said)
+    return completed
+
+
+def state_of(error: BaseException) -> str | None:
+    """The SQLSTATE that the server gave the error, if it came from a server."""
+    return getattr(error.__cause__, "sqlstate", None) or getattr(error, "sqlstate", None)
+
+
+def is_at_fault(error: BaseException) -> bool:
+    """Whether it is the database that cannot, for now; not what it was asked."""
+    return state_of(error) in TRY_AGAIN | TOO_LONG | READ_ONLY | GONE_MEANWHILE
