@@ -20,7 +20,7 @@ class AddIndex(operations.AddIndex):
     def database_forwards(self, app_label: str, schema_editor: Any, from_state: Any, to_state: Any) -> None:
         model = to_state.apps.get_model(app_label, self.model_name)
         on_postgresql = schema_editor.connection.vendor == "postgresql"
-        how = {"concurrently": True} if on_postgresql else {}
+        how: dict[str, Any] = {"concurrently": True} if on_postgresql else {}
         make(schema_editor, self.index.name, str(self.index.create_sql(model, schema_editor, **how)))
 
     def database_backwards(self, app_label: str, schema_editor: Any, from_state: Any, to_state: Any) -> None:

@@ -1,6 +1,7 @@
 """`migrate` on PostgreSQL: one run at a time, and no long wait for a table that others use."""
 
 import io
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -54,7 +55,7 @@ def test_it_waits_for_another_run_without_being_in_its_way(monkeypatch: pytest.M
     before = limits()
 
     with another(f"SELECT pg_advisory_xact_lock({migrate.LOCK})") as other:
-        monkeypatch.setattr(migrate.time, "sleep", lambda seconds: other.close())
+        monkeypatch.setattr(time, "sleep", lambda seconds: other.close())
         said = run()
 
     assert "Another migrate is at work; waiting for it." in said
@@ -78,7 +79,7 @@ def step_back() -> Iterator[None]:
 
 def test_it_tries_again_where_a_table_is_in_use(step_back: None, monkeypatch: pytest.MonkeyPatch) -> None:
     with another("LOCK TABLE tokens_accesstoken IN SHARE MODE") as other:
-        monkeypatch.setattr(migrate.time, "sleep", lambda seconds: other.close())
+        monkeypatch.setattr(time, "sleep", lambda seconds: other.close())
         said = run()
 
     assert "A table is in use just now; trying again." in said

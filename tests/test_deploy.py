@@ -7,6 +7,7 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+import kubernetes_validate  # type: ignore[import-untyped]
 import pytest
 import yaml
 from django.conf import settings
@@ -17,6 +18,8 @@ SYSTEMD, KUBERNETES = DEPLOY / "systemd", DEPLOY / "kubernetes"
 SERVICES = sorted(path.name for path in SYSTEMD.glob("*.service"))
 TIMERS = sorted(path.name for path in SYSTEMD.glob("*.timer"))
 MANIFESTS = sorted(path.name for path in KUBERNETES.glob("*.yaml") if path.name != "kustomization.yaml")
+CRON_JOBS = [name for name in MANIFESTS if "\nkind: CronJob\n" in (KUBERNETES / name).read_text()]
+VERSIONS = ["1.27", "1.37"]  # of Kubernetes: the oldest that has all that is used, and the newest known here
 SCHEDULES = sorted(path.removesuffix(".timer") for path in TIMERS)
 EXPOSURE = 15  # in tenths, as systemd-analyze counts it: 100 is no protection at all
 
@@ -26,8 +29,13 @@ def started(service: str) -> str:
     return line
 
 
+def manifests(name: str) -> list[dict[str, Any]]:
+    return [*yaml.safe_load_all((KUBERNETES / name).read_text())]
+
+
 def manifest(name: str) -> dict[str, Any]:
-    return yaml.safe_load((KUBERNETES / name).read_text())
+    (one,) = manifests(name)
+    return one
 
 
 def container(name: str) -> dict[str, Any]:
@@ -42,7 +50,7 @@ def run_by(name: str) -> str:
 
 
 def written() -> list[str]:
-    lines = [started(name) for name in SERVICES] + [run_by(name) for name in MANIFESTS]
+    lines = [started(name) for name in SERVICES] + [run_by(name) for name in CRON_JOBS]
     return [line.partition("manage.py ")[2] for line in lines if "manage.py " in line]
 
 
@@ -61,7 +69,7 @@ def test_both_run_the_same_commands() -> None:
         plain = [line.partition("manage.py ")[2].replace("'", "") for line in lines if "manage.py " in line]
         return {line.replace("${SCHEDULE_ACTOR}", "$(SCHEDULE_ACTOR)") for line in plain}
 
-    assert commands([started(name) for name in SERVICES]) == commands([run_by(name) for name in MANIFESTS])
+    assert commands([started(name) for name in SERVICES]) == commands([run_by(name) for name in CRON_JOBS])
 
 
 # systemd.
@@ -126,10 +134,10 @@ def test_the_base_names_every_manifest() -> None:
 
 
 def test_there_is_a_manifest_for_each_timer() -> None:
-    assert [manifest(name)["metadata"]["name"] for name in MANIFESTS] == SCHEDULES
+    assert [manifest(name)["metadata"]["name"] for name in CRON_JOBS] == SCHEDULES
 
 
-@pytest.mark.parametrize("name", MANIFESTS)
+@pytest.mark.parametrize("name", CRON_JOBS)
 def test_a_job_runs_alone_with_bounds_and_without_power(name: str) -> None:
     job = manifest(name)
     spec, template = job["spec"], job["spec"]["jobTemplate"]["spec"]["template"]["spec"]
@@ -150,7 +158,7 @@ def test_a_job_runs_alone_with_bounds_and_without_power(name: str) -> None:
     assert one["resources"]["limits"]["memory"]
 
 
-@pytest.mark.parametrize("name", MANIFESTS)
+@pytest.mark.parametrize("name", CRON_JOBS)
 def test_settings_come_from_outside(name: str) -> None:
     one = container(name)
 
@@ -169,7 +177,83 @@ def test_kustomize_builds_it() -> None:
         check=True,
     )
 
-    assert len([*yaml.safe_load_all(built.stdout)]) == len(MANIFESTS)
+    assert len([*yaml.safe_load_all(built.stdout)]) == sum(len(manifests(name)) for name in MANIFESTS)
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize("name", MANIFESTS)
+def test_kubernetes_takes_every_manifest(name: str, version: str) -> None:
+    for one in manifests(name):
+        kubernetes_validate.validate(one, version, strict=True)
+
+
+def test_kubernetes_would_refuse_what_it_does_not_know() -> None:
+    """The test above can fail."""
+    one = manifest("deployment.yaml")
+    one["spec"]["template"]["spec"]["containers"][0]["livenesProbe"] = {}
+
+    with pytest.raises(kubernetes_validate.ValidationError):
+        kubernetes_validate.validate(one, VERSIONS[-1], strict=True)
+
+
+def pod() -> dict[str, Any]:
+    return manifest("deployment.yaml")["spec"]["template"]["spec"]
+
+
+def test_the_portal_runs_twice_and_never_less_than_once() -> None:
+    spec = manifest("deployment.yaml")["spec"]
+
+    assert spec["replicas"] == 2
+    assert spec["strategy"]["rollingUpdate"] == {"maxUnavailable": 0, "maxSurge": 1}
+    assert manifest("pod-disruption-budget.yaml")["spec"]["minAvailable"] == 1
+    assert pod()["topologySpreadConstraints"][0]["topologyKey"] == "kubernetes.io/hostname"
+
+
+def test_the_portal_is_brought_up_to_date_before_it_is_asked_whether_it_lives_and_serves() -> None:
+    (migrate,), (web,) = pod()["initContainers"], pod()["containers"]
+
+    assert migrate["command"] == ["python", "manage.py", "migrate"]
+    assert web["livenessProbe"]["httpGet"] == web["startupProbe"]["httpGet"] == {"path": "/health", "port": "http"}
+    assert web["readinessProbe"]["httpGet"] == {"path": "/ready", "port": "http"}
+    assert "command" not in web, "the image says what it runs"
+
+
+@pytest.mark.parametrize("kind", ["initContainers", "containers"])
+def test_the_portal_has_no_power_and_its_settings_from_outside(kind: str) -> None:
+    (one,), job = pod()[kind], container("verify-events.yaml")
+
+    assert one["securityContext"] == job["securityContext"]
+    assert one["envFrom"] == job["envFrom"]
+    assert "env" not in one
+    assert one["resources"]["limits"]["memory"]
+    assert (pod()["automountServiceAccountToken"], pod()["securityContext"]["runAsNonRoot"]) == (False, True)
+
+
+def test_every_selector_finds_the_portal_and_nothing_else() -> None:
+    labels = manifest("deployment.yaml")["spec"]["template"]["metadata"]["labels"]
+    everything, web = manifests("network-policy.yaml")
+    selectors = [
+        manifest("deployment.yaml")["spec"]["selector"]["matchLabels"],
+        manifest("service.yaml")["spec"]["selector"],
+        manifest("pod-disruption-budget.yaml")["spec"]["selector"]["matchLabels"],
+        web["spec"]["podSelector"]["matchLabels"],
+    ]
+
+    assert selectors == [labels] * 4
+    for name in CRON_JOBS:
+        job = manifest(name)["spec"]["jobTemplate"]["spec"]["template"]["metadata"]["labels"]
+        assert job["app.kubernetes.io/component"] != labels["app.kubernetes.io/component"]
+        assert everything["spec"]["podSelector"]["matchLabels"].items() <= job.items()
+
+
+def test_nobody_reaches_the_portal_but_on_its_port_and_nobody_the_jobs() -> None:
+    everything, web = manifests("network-policy.yaml")
+
+    assert everything["spec"]["policyTypes"] == ["Ingress", "Egress"]
+    assert "ingress" not in everything["spec"]
+    (allowed,) = web["spec"]["ingress"]
+    assert allowed["ports"] == [{"port": 8000, "protocol": "TCP"}]
+    assert allowed["from"] == [{"namespaceSelector": {"matchLabels": {"osmo-portal/access": "ingress"}}}]
 
 
 # What nothing does by itself.
@@ -181,7 +265,7 @@ def test_purging_is_off_until_somebody_turns_it_on() -> None:
     assert "\n[Install]" not in timer
     assert "\n# [Install]" in timer
     assert manifest("purge-ended.yaml")["spec"]["suspend"] is True
-    others = [name for name in MANIFESTS if name != "purge-ended.yaml"]
+    others = [name for name in CRON_JOBS if name != "purge-ended.yaml"]
     assert not [name for name in others if "suspend" in manifest(name)["spec"]]
 
 

@@ -66,7 +66,7 @@ def _fault(operation: Operation, migration: migrations.Migration, state: Project
     return f"{operation.describe()}: say in LOOKED_AT why it neither locks a table nor breaks the version before."
 
 
-def _fault_of_new(field: models.Field, operation: Operation) -> str:
+def _fault_of_new(field: Any, operation: Operation) -> str:
     if field.many_to_many:
         return ""
     if not field.null and field.db_default is models.NOT_PROVIDED:
@@ -76,11 +76,12 @@ def _fault_of_new(field: models.Field, operation: Operation) -> str:
     return ""
 
 
-def _same_column(was: models.Field, field: models.Field) -> bool:
+def _same_column(was: Any, field: Any) -> bool:
     columns = [was.clone(), field.clone()]
     for column in columns:
         column.set_attributes_from_name("column")
-    return not connection.SchemaEditorClass(connection)._field_should_be_altered(*columns)
+    editor: Any = connection.SchemaEditorClass(connection)
+    return not editor._field_should_be_altered(*columns)
 
 
 @pytest.mark.parametrize("key", own(), ids="-".join)
@@ -103,7 +104,7 @@ def state() -> ProjectState:
 
 
 def migration(*doing: Operation, atomic: bool = True) -> migrations.Migration:
-    made = migrations.Migration("0999", "tokens")
+    made: Any = migrations.Migration("0999", "tokens")
     made.operations, made.atomic = list(doing), atomic
     return made
 
