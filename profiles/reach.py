@@ -1,12 +1,25 @@
 """Which pools a user reaches now, which roles reach a pool, and who passes through them."""
 
+import json
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import NamedTuple, TypeAlias
 
 from django.db.models import Exists, OuterRef, Q
 
 from profiles.models import Pool, Role, RoleAssignment, User
-from profiles.policies import WAYS, Decision, Operation, RolePolicies, Says, Way, about_pools, may, reachable_pools
+from profiles.policies import (
+    WAYS,
+    Decision,
+    Operation,
+    RolePolicies,
+    Says,
+    Way,
+    about_pools,
+    may,
+    parse,
+    reachable_pools,
+)
 from profiles.rules import DEFAULT_ROLE
 
 
@@ -47,13 +60,16 @@ def _reaches(role: Role, pool_name: str) -> bool:
 
 def reach_of_roles() -> dict[str, list[str]]:
     """For each role that reaches a pool by itself, the existing pools that it reaches. Two queries."""
-    pools = [*Pool.objects.existing().values_list("name", flat=True)]
-    return {role.name: _reached(role.parsed, pools) for role in Role.objects.pool_roles()}
+    pools = (*Pool.objects.existing().values_list("name", flat=True),)
+    return {role.name: [*_reached(json.dumps(role.policies), pools)] for role in Role.objects.pool_roles()}
 
 
-def _reached(role: RolePolicies, pools: list[str]) -> list[str]:
+@lru_cache(maxsize=1_024)
+def _reached(policies: str, pools: tuple[str, ...]) -> tuple[str, ...]:
+    """Kept by all that it follows from, so it is never out of date."""
+    role = RolePolicies("", parse(json.loads(policies)))
     found = {name for op in Operation for name in reachable_pools(pools, op, allow=[role], deny=[])}
-    return [pool for pool in pools if pool in found]
+    return tuple(pool for pool in pools if pool in found)
 
 
 class Reach:
