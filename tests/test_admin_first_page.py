@@ -1,5 +1,6 @@
 """The console's first page: what is about to break, each number with the list behind it."""
 
+import threading
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
@@ -182,6 +183,34 @@ def test_within_a_minute_nothing_is_counted_again(cast: Cast, time_machine: Any)
 
     time_machine.move_to(timezone.now() + timedelta(seconds=61))
     assert shown(client)["outlook"].figures["live"].number == 2
+
+
+@pytest.mark.django_db(transaction=True)
+def test_what_is_some_minutes_old_is_shown_once_more_while_a_thread_counts(time_machine: Any) -> None:
+    cast = Cast()
+    cast.service_token("first")
+    assert outlook.outlook().figures["live"].number == 1
+    cast.service_token("second")
+    time_machine.move_to(timezone.now() + timedelta(seconds=61))
+
+    older = outlook.outlook()
+    for thread in threading.enumerate():
+        if thread.name == outlook._AT_WORK:
+            thread.join()
+
+    assert (older.figures["live"].number, older.is_fresh) == (1, False)
+    assert outlook.outlook().figures["live"].number == 2
+    assert outlook.outlook().is_fresh
+
+
+@pytest.mark.django_db(transaction=True)
+def test_who_comes_after_a_long_time_gets_what_is_counted_now(time_machine: Any) -> None:
+    cast = Cast()
+    outlook.outlook()
+    cast.service_token("first", days=5)
+    time_machine.move_to(timezone.now() + outlook.SHOWN + timedelta(seconds=1))
+
+    assert outlook.outlook().figures["live"].number == 1
 
 
 def test_what_is_more_than_the_cap_is_not_counted(cast: Cast, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,6 +4,8 @@ The work is bounded however many tokens there are: nothing is counted past CAP, 
 the same for everybody, and may be shown only to those who see all tokens: administrators, operators, auditors.
 """
 
+import logging
+import threading
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -11,7 +13,7 @@ from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 
 from django.core.cache import caches
-from django.db import connection
+from django.db import DatabaseError, connection
 from django.db.models import QuerySet
 from django.utils import timezone
 
@@ -19,16 +21,19 @@ from osmo_portal.events.models import Event
 from profiles.models import User
 from profiles.reach import reach_of_roles
 from tokens.models import AccessToken
+from tokens.models.keys import KeysOf
 from tokens.models.token_role import TokenRole
 from tokens.standing import Refusal
 
 CAP = 10_000
 KEPT = timedelta(minutes=1)
+SHOWN = timedelta(minutes=10)  # while it is counted anew
 WEEKS = 12
 TOP = 10
 ALARM_DAYS = 7
 UNUSED_DAYS = 90
-_KEY = "tokens.outlook"
+_KEY, _AT_WORK = "tokens.outlook", "tokens.outlook.at_work"
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,15 +80,39 @@ class Outlook:
         """Whether there never was a token."""
         return not self.figures["tokens"]
 
+    @property
+    def is_fresh(self) -> bool:
+        return timezone.now() - self.counted_at < KEPT
+
 
 def outlook() -> Outlook:
-    """As it was counted within the last minute, or just now."""
-    cache = caches["local"]
-    kept: Outlook | None = cache.get(_KEY)
-    if kept is None:
-        kept = count()
-        cache.set(_KEY, kept, KEPT.total_seconds())
+    """As it was counted within the last minute, or just now.
+
+    One that is some minutes older is given once more, and counted anew in a thread: so only who comes after a long time
+    waits for it. A thread sees nothing of an open transaction, so inside one it is counted at once.
+    """
+    kept: Outlook | None = caches["local"].get(_KEY)
+    if kept is None or (connection.in_atomic_block and not kept.is_fresh):
+        return _count_and_keep()
+    if not kept.is_fresh and caches["local"].add(_AT_WORK, True, KEPT.total_seconds()):
+        threading.Thread(target=_count_beside, name=_AT_WORK, daemon=True).start()
     return kept
+
+
+def _count_and_keep() -> Outlook:
+    counted = count()
+    caches["local"].set(_KEY, counted, SHOWN.total_seconds())
+    return counted
+
+
+def _count_beside() -> None:
+    try:
+        _count_and_keep()
+    except DatabaseError:
+        logger.exception("The figures of the first page could not be counted.")
+    finally:
+        connection.close()
+        caches["local"].delete(_AT_WORK)
 
 
 def count(at: datetime | None = None) -> Outlook:
@@ -148,7 +177,8 @@ def _by_power(now: datetime, *, more: bool) -> tuple[tuple[tuple[str, Count], ..
     Where there are `more` than CAP of them, those that end first are looked at, and the numbers are lower bounds.
     """
     first_to_end = AccessToken.objects.live(now).order_by("expires_at", "pk").values("pk")[:CAP]
-    put = TokenRole.objects.filter(token__in=first_to_end).values_list("token_id", "assignment__role__name").order_by()
+    carried = TokenRole.objects.filter(token__in=KeysOf(first_to_end)).order_by()
+    put = carried.values_list("token_id", "assignment__role__name")
     roles_of = defaultdict(set)
     for token, role in put:
         roles_of[token].add(role)
