@@ -14,7 +14,7 @@ from django.db.models.functions import Concat, Lower, StrIndex
 from django.db.models.lookups import GreaterThan
 
 from profiles.models import User
-from tokens.models import AccessToken
+from tokens.models.token_set import AccessTokenQuerySet
 
 HELP = "The beginnings of words in names and descriptions, and of owners' user ids."
 MAX_LENGTH = 254
@@ -38,7 +38,7 @@ class _Matches(Func):
     output_field = BooleanField()
 
 
-def search(tokens: QuerySet[AccessToken], text: str) -> QuerySet[AccessToken]:
+def search(tokens: AccessTokenQuerySet, text: str) -> AccessTokenQuerySet:
     """Tokens that all of the words are about. Raises ValidationError for what is too long, or fits too many owners."""
     if len(text) > MAX_LENGTH or "\0" in text:
         raise ValidationError(f"Search for at most {MAX_LENGTH} characters.")
@@ -51,14 +51,20 @@ def search(tokens: QuerySet[AccessToken], text: str) -> QuerySet[AccessToken]:
     return settled(tokens, about)
 
 
-def settled(tokens: QuerySet[AccessToken], about: QuerySet[AccessToken]) -> QuerySet[AccessToken]:
+def settled(tokens: AccessTokenQuerySet, about: AccessTokenQuerySet) -> AccessTokenQuerySet:
     """Those of `tokens` that `about` narrows them to, by their keys where they are few.
 
     A database that is asked for one page in an order thinks that matches lie everywhere, and reads the table in that
     order, taking words from each row. Where all matches lie far down, that is the whole table.
     """
-    keys = list(about.order_by().values_list("pk", flat=True)[: FEW + 1])
-    return tokens.filter(pk__in=keys) if len(keys) <= FEW else about
+    keys = few(about.order_by().values_list("pk", flat=True))
+    return about if keys is None else tokens.numbered(keys)
+
+
+def few(keys: QuerySet[Any, int]) -> list[int] | None:
+    """The keys, where they are few."""
+    found = list(keys[: FEW + 1])
+    return found if len(found) <= FEW else None
 
 
 def _about(term: str) -> Q:

@@ -11,10 +11,12 @@ from django.utils import timezone
 
 from osmo_portal.console.filters import SHOWN, DayFilter, ListFilter, TypedFilter
 from profiles import names
-from profiles.models import Kind, Pool, Role, User
+from profiles.models import Kind, Pool, Role, RoleAssignment, User
 from profiles.reach import roles_reaching
+from tokens.models import AccessToken, TokenRole
+from tokens.models.keys import KeysOf
 from tokens.models.token_set import State
-from tokens.search import settled
+from tokens.search import few, settled
 
 ANY = "any"
 YESTERDAY = "yesterday"
@@ -47,7 +49,12 @@ class KindFilter(admin.SimpleListFilter):
         return [(Kind.PERSON.value, "user tokens"), (Kind.SERVICE.value, "service tokens")]
 
     def queryset(self, request: HttpRequest, queryset: Any) -> Any:
-        return queryset.of_kind(self.value()) if self.value() else queryset
+        if not self.value():
+            return queryset
+        # From the owners to their tokens: a list by number would be read from the newest until it has a page.
+        owners = KeysOf(User.objects.filter(kind=self.value()).order_by().values("pk"))
+        keys = few(AccessToken.objects.filter(owner__in=owners).order_by().values_list("pk", flat=True))
+        return queryset.of_kind(self.value()) if keys is None else queryset.numbered(keys)
 
 
 class ExpiryFilter(admin.SimpleListFilter):
@@ -115,7 +122,9 @@ class RoleFilter(TypedFilter):
         roles = Role.objects.filter(name=typed) if names.role_name.fits(typed) else Role.objects.none()
         if not (found := list(roles)):
             raise unknown("role", typed)
-        return queryset.with_any(found)
+        held = KeysOf(RoleAssignment.objects.filter(role__in=found).order_by().values("pk"))
+        keys = few(TokenRole.objects.filter(assignment__in=held).order_by().values_list("token", flat=True))
+        return queryset.with_any(found) if keys is None else queryset.numbered(keys)
 
 
 class PoolFilter(TypedFilter):

@@ -63,7 +63,7 @@ class AccessTokenSection(Section):
         visible = rules.visible_tokens(Actor.signed_in(request, Door.ADMIN))
         return visible.with_state().select_related("created_by", "ended_by")
 
-    def get_search_results(self, request: HttpRequest, queryset: QuerySet, search_term: str) -> tuple[QuerySet, bool]:
+    def get_search_results(self, request: HttpRequest, queryset: Any, search_term: str) -> tuple[QuerySet, bool]:
         return search(queryset, search_term), False
 
     def get_urls(self) -> list[Any]:
