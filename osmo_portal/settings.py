@@ -143,7 +143,14 @@ OIDC_USER_CLAIM = env.str("OIDC_USER_CLAIM", default="preferred_username")  # th
 OIDC_ROLE_CLAIM = env.str("OIDC_ROLE_CLAIM", default="")
 OIDC_ROLE_MAP = env.dict("OIDC_ROLE_MAP", default={})  # value of the claim: role, or operators, or auditors
 # Failures alone are counted: of an address, and of a user id (osmo_portal.signin.browsers).
-ACCOUNT_RATE_LIMITS = {"login": None, "login_failed": "30/15m/ip,10/15m/key", "reset_password": "20/15m/ip,3/15m/key"}
+ACCOUNT_RATE_LIMITS = {
+    "login": None,
+    "login_failed": "30/15m/ip,10/15m/key",
+    "reset_password": "20/15m/ip,3/15m/key",
+    # Of terminals these count every try: a right code among the wrong ones must not buy more of them.
+    "ask_for_codes": "60/15m/ip",
+    "terminal_code": "60/15m/ip,10/15m/user",
+}
 PASSWORD_RESET_TIMEOUT = 24 * 60 * 60  # seconds that a link in a mail works for
 
 # Mail goes out only where EMAIL_URL says how; without it no page offers a link by mail.
@@ -172,6 +179,9 @@ CLI_LATEST_VERSION = env.str("CLI_LATEST_VERSION", default="")
 CLI_MIN_VERSION = env.str("CLI_MIN_VERSION", default="")
 # `osmo user create ID` makes a person where this regular expression is found in the id, else a service account.
 PERSON_ID_PATTERN = env.str("PERSON_ID_PATTERN", default="@")
+# `osmo login URL` signs a person in at a terminal: for so many days, or so many without use. With 0 days not at all.
+TERMINAL_DAYS = env.int("TERMINAL_DAYS", default=30)
+TERMINAL_IDLE_DAYS = env.int("TERMINAL_IDLE_DAYS", default=14)
 JWT_ISSUER = "osmo"
 JWT_AUDIENCE = "osmo"
 
@@ -242,6 +252,7 @@ LOGGING = {
     "loggers": {
         "django": {"handlers": [], "propagate": True},
         "django.server": {"handlers": [], "propagate": True},
+        "authlib": {"level": "WARNING"},  # it logs the tokens that it issues
         "httpx": {"level": "WARNING"},  # it logs whole addresses, and that of a webhook is a secret
     },
 }

@@ -14,6 +14,8 @@ from osmo_portal.events.trail import audited, record
 user_deactivated = Signal()
 # Sent with user, by, reason, when a user's record ends for good.
 user_deleted = Signal()
+# Sent with user, by, after the new password was saved.
+password_changed = Signal()
 # Sent with user, by, reason, when the shell gives a person the way back in.
 user_recovered = Signal()
 # Sent with role, by, reason, after the new maximum was saved.

@@ -621,7 +621,16 @@ PROFILES_AND_POOLS = [
 ]
 
 VERSION = {"major": "6", "minor": "0", "revision": "0", "hash": ""}
-LOGIN = ["device_endpoint", "device_client_id", "browser_endpoint", "browser_client_id"]
+PORTAL = "http://127.0.0.1:8000"
+ASK_FOR_CODES, GIVE_TOKENS = "/api/auth/login/device", "/api/auth/login/token"
+LOGIN = {
+    "device_endpoint": PORTAL + ASK_FOR_CODES,
+    "device_client_id": "osmo-cli",
+    "browser_endpoint": None,
+    "browser_client_id": None,
+    "token_endpoint": PORTAL + GIVE_TOKENS,
+    "logout_endpoint": None,
+}
 PUBLIC = [
     *of_call(
         "version",
@@ -646,9 +655,74 @@ PUBLIC = [
         ALL,
         NOBODY,
         "GET /api/auth/login",
-        ("done", "", 200, dict.fromkeys([*LOGIN, "token_endpoint", "logout_endpoint"])),
+        ("done", "", 200, LOGIN),
         ("a route that is not there", "/more", 404, "There is nothing at this address."),
     ),
 ]
 
-ROWS = [*PUBLIC, *EXCHANGES, *OLDER_TOKENS, *NEWER_TOKENS, *NEWER_USERS, *PROFILES_AND_POOLS]
+CODES = {
+    "device_code": Like("osmod_[0-9A-Za-z]{49}"),
+    "user_code": Like("[B-Z]{4}-[B-Z]{4}"),
+    "verification_uri": f"{PORTAL}/me/device/",
+    "verification_uri_complete": Like(r".+/me/device/\?user_code=[B-Z]{4}-[B-Z]{4}"),
+    "expires_in": 600,
+    "interval": 5,
+}
+TOKENS = {
+    "token_type": "Bearer",
+    "access_token": JWT,
+    "id_token": JWT,
+    "expires_in": 300,
+    "refresh_token": Like("osmor_[0-9A-Za-z]{49}"),
+    "scope": "openid offline_access profile",
+}
+AS_CLIENT = "client_id=osmo-cli&scope=openid offline_access profile"
+DEVICE_GRANT = "grant_type=urn:ietf:params:oauth:grant-type:device_code&client_id=osmo-cli&device_code="
+REFRESH_GRANT = "grant_type=refresh_token&client_id=osmo-cli&refresh_token="
+PASSWORD_GRANT = "grant_type=password&client_id=osmo-cli&username=ada&password=x&scope=openid"
+LOST = f"osmod_{'x' * 49}"
+
+
+def of_form(call: str, path: str, *cases: tuple[str, str, int, Any]) -> list[Row]:
+    """Rows of a call that sends a form and no JWT: what is sent, and the answer, or the `error` of a refusal."""
+    return [Row(call, name, ALL, NOBODY, f"POST {path}", answer, status, form) for name, form, status, answer in cases]
+
+
+# In forms `{pending}`, `{approved}`, `{denied}`, `{over}` stand for device codes, `{refresh}` and `{used}` for refresh
+# tokens of a terminal that is signed in.
+TERMINALS = [
+    *of_form(
+        "ask for codes",
+        ASK_FOR_CODES,
+        ("done", AS_CLIENT, 200, CODES),
+        ("unknown client", "client_id=somebody&scope=openid", 400, "invalid_client"),
+        ("no client", "scope=openid", 400, "invalid_client"),
+    ),
+    *of_form(
+        "poll",
+        GIVE_TOKENS,
+        ("done", DEVICE_GRANT + "{approved}", 200, TOKENS),
+        ("nobody decided", DEVICE_GRANT + "{pending}", 400, "authorization_pending"),
+        ("too often", DEVICE_GRANT + "{polled}", 400, "slow_down"),
+        ("refused", DEVICE_GRANT + "{denied}", 400, "access_denied"),
+        ("over", DEVICE_GRANT + "{over}", 400, "expired_token"),
+        ("unknown code", DEVICE_GRANT + LOST, 400, "invalid_request"),
+        ("no code", DEVICE_GRANT, 400, "invalid_request"),
+    ),
+    *of_form(
+        "refresh",
+        GIVE_TOKENS,
+        ("done", REFRESH_GRANT + "{refresh}", 200, TOKENS),
+        ("used long ago", REFRESH_GRANT + "{used}", 400, "invalid_grant"),
+        ("ended", REFRESH_GRANT + "{ended}", 400, "invalid_grant"),
+        ("unknown token", REFRESH_GRANT + "x", 400, "invalid_grant"),
+        ("no token", "grant_type=refresh_token&client_id=osmo-cli", 400, "invalid_request"),
+    ),
+    *of_form(
+        "login by password",
+        GIVE_TOKENS,
+        ("refused", PASSWORD_GRANT, 400, "unsupported_grant_type"),
+    ),
+]
+
+ROWS = [*PUBLIC, *EXCHANGES, *OLDER_TOKENS, *NEWER_TOKENS, *NEWER_USERS, *PROFILES_AND_POOLS, *TERMINALS]

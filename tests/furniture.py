@@ -1,13 +1,14 @@
 """Records in every state, with believable names: what pages are looked at with."""
 
+from dataclasses import replace
 from datetime import timedelta
 
 from django.utils import timezone
 
-from osmo_portal.events.actor import Actor
+from osmo_portal.events.actor import Actor, Door
 from profiles.models import Pool, Role, User
 from tests.cast import PLAIN_ROLE, POOL_ROLE, Cast
-from tokens.models import AccessToken, BulkOperation, LastUse
+from tokens.models import AccessToken, BulkOperation, LastUse, TerminalSignIn
 
 CURL = "osmo-cli/6.0.0 (linux; x86_64) python-requests/2.32"
 
@@ -20,6 +21,7 @@ def furnish(cast: Cast) -> None:
     _service_tokens(cast, by)
     _user_tokens(cast)
     _operations(by)
+    _terminals(cast)
 
 
 def _pools_and_roles(by: Actor) -> None:
@@ -80,6 +82,13 @@ def _operations(by: Actor) -> None:
     BulkOperation.preview(robots, by=by, action="revoke", filters={"owner": "robot"})
     begun = BulkOperation.preview(robots, by=by, action="suspend", filters={"owner": "robot"})
     begun.start(robots, by=by, digest=begun.digest, reason="the lab is closed")
+
+
+def _terminals(cast: Cast) -> None:
+    for person in (cast.grace, cast.ada):
+        at_desk = replace(cast.by(person.username, Door.CLI), address="2001:db8::17")
+        for agent in ("osmo-cli/6.3.1", CURL):
+            TerminalSignIn.begin(person, client="osmo-cli", agent=agent, by=at_desk)
 
 
 def _used(token: AccessToken, ago: timedelta) -> None:

@@ -53,7 +53,8 @@ def test_each_example_does_what_it_says(cast: Cast, who: str) -> None:
 
 # What stands behind each line of the table, by the calls of tests/conformance.py: those of 6.0 and 6.1, of 6.2 and 6.3.
 BEHIND = {
-    "login": (["version", "login information", "GET exchange"], ["version", "POST exchange"]),
+    "login` (by the browser)": (["ask for codes", "poll", "refresh"], ["ask for codes", "poll", "refresh"]),
+    "login --method": (["version", "login information", "GET exchange"], ["version", "POST exchange"]),
     "token set`": (
         ["create user token", "list own tokens of 6.0", "delete user token"],
         ["create own token", "list own tokens", "delete own token"],

@@ -27,6 +27,8 @@ PUBLIC = {
     "/api/auth/login",
     "/api/auth/keys",
     "/api/auth/jwt/access_token",
+    "/api/auth/login/device",
+    "/api/auth/login/token",
     "/admin/login/",
     "/admin/login/second-step/",
     "/admin/login/forgotten/",

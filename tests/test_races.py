@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Callable, Iterator
+from copy import copy
 from datetime import timedelta
 from functools import partial
 from typing import Any
@@ -11,13 +12,14 @@ from django.core.exceptions import ValidationError
 from django.db import connection
 
 from osmo_portal.events import chain
-from osmo_portal.events.actor import ADMINISTRATOR_ROLE
+from osmo_portal.events.actor import ADMINISTRATOR_ROLE, Door
 from osmo_portal.events.models import Event, EventLine
 from profiles.models import Pool, Role, RoleAssignment, User
 from tests.bulk import many_tokens
 from tests.cast import PLAIN_ROLE, POOL_ROLE, Cast, in_days
+from tests.terminal import Terminal
 from tokens import exchange, jwt, standing
-from tokens.models import AccessToken, BulkOperation, Secret, SigningKey, batches
+from tokens.models import AccessToken, BulkOperation, Secret, SigningKey, TerminalSignIn, batches
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -376,3 +378,58 @@ def test_the_race_itself_runs_at_the_same_time(committed: Cast) -> None:
     meeting = threading.Barrier(3, timeout=30)
 
     assert sorted(race(meeting.wait, meeting.wait, meeting.wait)) == [0, 1, 2]
+
+
+@pytest.mark.parametrize("number", range(ROUNDS))
+def test_one_approval_signs_one_terminal_in_however_often_it_is_fetched_at_once(committed: Cast, number: int) -> None:
+    jwt.key_set()
+    terminal = Terminal()
+    terminal.request.approve(by=committed.by("ada", Door.MY_TOKENS))
+
+    answers = race(*(copy(terminal).poll for _ in range(3)))
+
+    assert errors(answers) == []
+    assert sorted(answer.status_code for answer in answers) == [200, 400, 400]
+    assert TerminalSignIn.objects.count() == 1
+    assert not TerminalSignIn.objects.live().exists()  # a code that two hold is a code that was stolen
+
+
+@pytest.mark.parametrize("number", range(ROUNDS))
+def test_of_two_decisions_about_one_terminal_one_counts(committed: Cast, number: int) -> None:
+    seen = [Terminal().request] * 2
+    approve = partial(seen[0].approve, by=committed.by("ada", Door.MY_TOKENS))
+    deny = partial(seen[1].deny, by=committed.by("mallory", Door.MY_TOKENS))
+
+    results = race(approve, deny)
+
+    assert len(winners(results)) == 1
+    assert only_told(results, "not known here")
+    assert Event.objects.filter(action__in=["terminal.approved", "terminal.denied"]).count() == 1
+
+
+@pytest.mark.parametrize("number", range(ROUNDS))
+def test_processes_that_share_a_login_may_renew_it_at_the_same_moment(committed: Cast, number: int) -> None:
+    terminal = Terminal().signed_in(committed)
+    shared = terminal.tokens["refresh_token"]
+
+    answers = race(*(partial(terminal.refresh, shared) for _ in range(4)))
+
+    assert [getattr(answer, "status_code", answer) for answer in answers] == [200] * 4
+    assert terminal.refresh(answers[2].json()["refresh_token"]).status_code == 200
+    assert TerminalSignIn.objects.live().exists()
+
+
+@pytest.mark.parametrize("number", range(ROUNDS))
+def test_a_deactivation_leaves_no_terminal_signed_in_whoever_is_faster(committed: Cast, number: int) -> None:
+    by, signed_in, waiting = committed.by("grace"), Terminal().signed_in(committed), Terminal()
+    waiting.request.approve(by=committed.by("ada", Door.MY_TOKENS))
+
+    results = race(partial(committed.ada.deactivate, by=by, reason="left"), signed_in.refresh, waiting.poll)
+    User.objects.get(pk=committed.ada.pk).reactivate(by=by, reason="back")
+
+    assert errors(results) == []
+    assert not TerminalSignIn.objects.live().exists()
+    for terminal in (signed_in, waiting):
+        if terminal.tokens:
+            assert terminal.refresh().status_code == 400
+            assert terminal.wire().get("/api/profile/settings").status_code == 401

@@ -10,6 +10,7 @@ from django.db import connection
 from django.test import Client
 
 from tests.cast import Cast, in_days
+from tests.terminal import Terminal
 from tests.wire import Wire
 from tokens.models import AccessToken
 
@@ -80,6 +81,32 @@ def test_nothing_keeps_a_secret(cast: Cast, caplog, capfd):
     assert "token.rotated" in kept
     for secret in secrets:
         assert not found(secret, kept, out, err, caplog.text)
+
+
+def test_nothing_keeps_what_signs_a_terminal_in(cast: Cast, caplog, capfd):
+    caplog.set_level(logging.DEBUG)
+    terminal = Terminal()
+    user_code = terminal.codes["user_code"]
+    client = Client()
+    client.force_login(cast.ada)
+    client.get("/me/device/", {"user_code": user_code})
+    client.post("/me/device/", {"code": user_code})
+    client.post("/me/device/decide/", {"decision": "approve"})
+    secrets = [terminal.codes["device_code"]]
+    for answer in (terminal.poll(), terminal.refresh(), terminal.refresh()):
+        secrets += [answer.json()["refresh_token"], answer.json()["id_token"]]
+    terminal.refresh(secrets[1])
+    terminal.poll()
+    terminal.wire().get("/api/profile/settings")
+
+    out, err = capfd.readouterr()
+    kept = dump()
+    assert "terminal.signed_in" in kept
+    assert "terminal.reuse_detected" in kept
+    for secret in secrets:
+        assert not found(secret, kept, out, err, caplog.text)
+    for code in (user_code, user_code.replace("-", "")):
+        assert code not in kept + out + err + caplog.text
 
 
 def test_the_console_keeps_a_secret_in_no_session_and_no_cookie(cast: Cast):

@@ -95,6 +95,15 @@ def test_a_maximum_lifetime_within_bounds_is_no_error(settings: Any, days: int) 
     assert "osmo.E005" not in found()
 
 
+@pytest.mark.parametrize(
+    ("days", "idle", "wrong"), [(0, 1, False), (365, 365, False), (-1, 1, True), (366, 1, True), (30, 0, True)]
+)
+def test_how_long_terminals_are_signed_in_is_bounded(settings: Any, days: int, idle: int, wrong: bool) -> None:
+    settings.TERMINAL_DAYS, settings.TERMINAL_IDLE_DAYS = days, idle
+
+    assert ("osmo.E020" in found()) == wrong
+
+
 @pytest.mark.parametrize("name", ["CLI_VERSION", "CLI_LATEST_VERSION", "CLI_MIN_VERSION"])
 @pytest.mark.parametrize("wrong", ["6", "6.0", "v6.0.0", "6.0.0.abc", "6.0.0\n", "latest"])
 def test_a_version_that_is_none_is_e008(settings: Any, name: str, wrong: str) -> None:

@@ -3,17 +3,27 @@
 import re
 from collections import defaultdict
 from typing import Any
+from urllib.parse import parse_qsl
 
 import pytest
+from django.utils import timezone
 
+from osmo_portal.events.actor import Door
 from osmo_portal.events.models import Event
 from tests.cast import PLAIN_ROLE, POOL_ROLE, Cast
-from tests.conformance import ALL, LINES, MALFORMED, NEWER, NOBODY, ROWS, Row, filled
+from tests.conformance import ALL, LINES, MALFORMED, NEWER, NOBODY, ROWS, TERMINALS, Row, filled
+from tests.terminal import Terminal, error, form
 from tests.wire import Wire, refused
-from tokens.models import AccessToken
+from tokens.models import AccessToken, SignInRequest, TerminalSignIn
 
 pytestmark = pytest.mark.django_db
-CASES = [pytest.param(line, row, id=f"{line} {row}") for row in ROWS for line in row.lines]
+
+
+def cases(rows: list[Row]) -> list[Any]:
+    return [pytest.param(line, row, id=f"{line} {row}") for row in rows for line in row.lines]
+
+
+CASES, FORMS = cases([row for row in ROWS if row not in TERMINALS]), cases(TERMINALS)
 
 
 class Stage:
@@ -33,6 +43,22 @@ class Stage:
             token = AccessToken.issue_with_account(by=by, name=name, expires=expires, roles=[role])
             self.secrets[name] = token.plaintext
 
+    def of_terminal(self, state: str) -> str:
+        """The device code of a terminal in that state, or the refresh token of one that is signed in."""
+        terminal, by = Terminal(), self.cast.by("ada", Door.MY_TOKENS)
+        if state in {"refresh", "used", "ended"}:
+            first = terminal.signed_in(self.cast).tokens["refresh_token"]
+            if state == "used":
+                terminal.refresh()
+                terminal.refresh()
+            if state == "ended":
+                TerminalSignIn.objects.get().end(by=by, reason="conformance")
+            return first
+        ways = {"approved": lambda: terminal.request.approve(by=by), "denied": lambda: terminal.request.deny(by=by)}
+        ways |= {"polled": terminal.poll, "over": lambda: SignInRequest.objects.update(expires_at=timezone.now())}
+        ways.get(state, lambda: None)()
+        return terminal.codes["device_code"]
+
     def expired(self) -> str:
         token = self.cast.service_token("expired")
         AccessToken.objects.filter(pk=token.pk).expire(by=self.cast.by("grace"), reason="conformance")
@@ -51,6 +77,24 @@ def client(stage: Stage, line: str, who: str) -> Wire:
     if who == MALFORMED:
         wire.headers[header] = "Bearer a.b.c" if line in NEWER else "a.b.c"
     return wire
+
+
+def sent_form(stage: Stage, line: str, row: Row) -> Any:
+    """A form, as `requests` sends it, with the codes and refresh tokens that the row speaks of."""
+    text = re.sub(r"{(\w+)}", lambda found: stage.of_terminal(found[1]), row.body)
+    return form(row.request.split(" ", 1)[1], dict(parse_qsl(text)), agent=f"osmo-cli/{LINES[line]}")
+
+
+@pytest.mark.parametrize(("line", "row"), FORMS)
+def test_the_released_clients_sign_terminals_in(stage: Stage, line: str, row: Row) -> None:
+    answer = sent_form(stage, line, row)
+
+    assert answer["content-type"] == "application/json"
+    if row.status == 200:
+        assert answer.status_code == 200, answer.content
+        assert answer.json() == row.answer
+    else:
+        assert error(answer, row.status) == row.answer
 
 
 def with_secrets(value: Any, stage: Stage) -> Any:
@@ -88,8 +132,9 @@ def test_each_line_has_success_error_and_malformed_input_of_each_call() -> None:
             kinds[line, row.call].add("success" if row.status == 200 else "refused")
 
     assert {line for line, _ in kinds} == set(ALL)
-    assert all(found == {"success", "refused"} for found in kinds.values())
-    assert len(CASES) == len({case.id for case in CASES}) > 300
+    assert {call for (_, call), found in kinds.items() if found == {"refused"}} == {"login by password"}
+    assert all(found >= {"refused"} for found in kinds.values())
+    assert len(CASES + FORMS) == len({case.id for case in CASES + FORMS}) > 300
 
 
 def test_the_stage_is_what_the_rows_believe(stage: Stage) -> None:

@@ -1,6 +1,11 @@
-"""JWTs: what they say, how they are signed and verified, and the published key set."""
+"""JWTs: what they say, how they are signed and verified, and the published key set.
+
+There are two kinds, each with a `typ` and required claims of its own, so that neither is taken for the other: of an
+access token, and of a person who is signed in at a terminal.
+"""
 
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,13 +15,17 @@ from django.conf import settings
 from django.utils.crypto import get_random_string
 from jwt.algorithms import ECAlgorithm
 
+from profiles.models import User
 from tokens.models.signing_key import ALGORITHM, SigningKey
+from tokens.models.terminal_sign_in import TerminalSignIn
 from tokens.standing import Standing
 
 LIFETIME = 300  # seconds
 TYPE = "at+jwt"
+TERMINAL_TYPE = "osmo-terminal+jwt"
 CACHE_SECONDS = 10  # keys are asked for again this often; an unknown `kid` asks at once
-_REQUIRED = ["iss", "aud", "iat", "nbf", "exp", "sub", "jti", "osmo_token_id", "osmo_secret_id"]
+_REQUIRED = ["iss", "aud", "iat", "nbf", "exp", "sub", "jti"]
+_NUMBERS = {TYPE: ["osmo_token_id", "osmo_secret_id"], TERMINAL_TYPE: ["osmo_terminal_id"]}  # of the kinds, by `typ`
 _HEADER = {"alg", "typ", "kid"}
 
 
@@ -40,31 +49,62 @@ def issue(standing: Standing) -> tuple[str, int]:
     now = int(time.time())
     expires = min(now + LIFETIME, int(standing.dead_at.timestamp()))
     claims = {
-        "iss": settings.JWT_ISSUER,
-        "aud": settings.JWT_AUDIENCE,
-        "iat": now,
-        "nbf": now,
-        "exp": expires,
-        "sub": str(standing.owner.pk),
-        "jti": get_random_string(22),
-        "unique_name": standing.owner.username,
-        "roles": list(standing.roles),
+        **_claims(standing.owner, standing.roles, now, expires),
         "osmo_token_name": standing.token_name,
         "osmo_token_id": standing.token_id,
         "osmo_secret_id": standing.secret_id,
     }
     if standing.owner.display_name:
         claims["name"] = standing.owner.display_name
+    return _signed(claims, TYPE), expires
+
+
+def issue_to_terminal(sign_in: TerminalSignIn) -> tuple[str, int]:
+    """A signed JWT for the person of a live sign-in, and for how many seconds it counts."""
+    now, person = int(time.time()), sign_in.owner
+    expires = min(now + LIFETIME, int(sign_in.expires_at.timestamp()))
+    claims = {
+        **_claims(person, sorted(person.held_role_names), now, expires),
+        "name": person.display_name or person.username,
+        "osmo_terminal_id": sign_in.pk,
+    }
+    return _signed(claims, TERMINAL_TYPE), expires - now
+
+
+def _claims(user: User, roles: Iterable[str], now: int, expires: int) -> dict[str, Any]:
+    return {
+        "iss": settings.JWT_ISSUER,
+        "aud": settings.JWT_AUDIENCE,
+        "iat": now,
+        "nbf": now,
+        "exp": expires,
+        "sub": str(user.pk),
+        "jti": get_random_string(22),
+        "unique_name": user.username,
+        "roles": list(roles),
+    }
+
+
+def _signed(claims: dict[str, Any], kind: str) -> str:
     signer = _current_signer()
-    return jwt.encode(claims, signer.key, ALGORITHM, headers={"kid": signer.kid, "typ": TYPE}), expires
+    return jwt.encode(claims, signer.key, ALGORITHM, headers={"kid": signer.kid, "typ": kind})
 
 
-def verify(text: str) -> tuple[dict[str, Any], str]:
-    """The claims of a JWT of ours, and the `kid` that signed it. Raises BadToken.
+def is_of_terminal(text: str) -> bool:
+    """Which of the two kinds the JWT says to be. Nothing is verified yet."""
+    try:
+        return text.isascii() and jwt.get_unverified_header(text).get("typ") == TERMINAL_TYPE
+    except jwt.PyJWTError:
+        return False
 
-    The signature alone does not make it good: whether its key and its secret still count is for the database to say.
+
+def verify(text: str, kind: str = TYPE) -> tuple[dict[str, Any], str]:
+    """The claims of a JWT of ours of that kind, and the `kid` that signed it. Raises BadToken.
+
+    The signature alone does not make it good: whether its key, and its secret or sign-in, still count is for the
+    database to say.
     """
-    header = _checked_header(text)
+    header = _checked_header(text, kind)
     try:
         claims = jwt.decode(
             text,
@@ -72,13 +112,13 @@ def verify(text: str) -> tuple[dict[str, Any], str]:
             algorithms=[ALGORITHM],
             issuer=settings.JWT_ISSUER,
             audience=settings.JWT_AUDIENCE,
-            options={"require": _REQUIRED, "strict_aud": True},
+            options={"require": [*_REQUIRED, *_NUMBERS[kind]], "strict_aud": True},
         )
     except jwt.ExpiredSignatureError:
         raise BadToken("Jwt is expired") from None
     except jwt.PyJWTError:
         raise BadToken("Jwt verification fails") from None
-    if not isinstance(claims["osmo_token_id"], int) or not isinstance(claims["osmo_secret_id"], int):
+    if not all(isinstance(claims[name], int) for name in _NUMBERS[kind]):
         raise BadToken("Jwt verification fails")
     return claims, header["kid"]
 
@@ -96,7 +136,7 @@ def forget_keys() -> None:
     _public_keys.clear()
 
 
-def _checked_header(text: str) -> dict[str, Any]:
+def _checked_header(text: str, kind: str) -> dict[str, Any]:
     if not text.isascii() or text.count(".") != 2:
         message = "Jwt is not in the form of Header.Payload.Signature with two dots and 3 sections"
         raise BadToken(message)
@@ -105,7 +145,7 @@ def _checked_header(text: str) -> dict[str, Any]:
     except jwt.PyJWTError:
         raise BadToken("Jwt verification fails") from None
     # Exactly our own header: no other algorithm or type, no key from elsewhere (jku, x5u, jwk), no `crit`.
-    if set(header) != _HEADER or header["alg"] != ALGORITHM or header["typ"] != TYPE:
+    if set(header) != _HEADER or header["alg"] != ALGORITHM or header["typ"] != kind:
         raise BadToken("Jwt verification fails")
     return header
 

@@ -7,13 +7,29 @@ from django.dispatch import receiver
 from osmo_portal.events.actor import Actor
 from profiles.models import Role, User
 from profiles.names import MAX_TEXT
-from profiles.signals import maximum_lifetime_changed, user_deactivated, user_deleted
-from tokens.models import AccessToken
+from profiles.signals import maximum_lifetime_changed, password_changed, user_deactivated, user_deleted
+from tokens.models import AccessToken, SignInRequest, TerminalSignIn
 
 
 @receiver(user_deactivated)
 def suspend_tokens(sender: Any, user: User, by: Actor, reason: str, **kwargs: Any) -> None:
     AccessToken.objects.owned_by(user).suspend(by=by, reason=_because(f"{user} was deactivated", reason))
+
+
+@receiver(user_deactivated)
+def end_terminal_sign_ins(sender: Any, user: User, by: Actor, reason: str, **kwargs: Any) -> None:
+    _sign_out(user, by=by, reason=_because(f"{user} was deactivated", reason))
+
+
+@receiver(password_changed)
+def end_terminal_sign_ins_with_the_password(sender: Any, user: User, by: Actor, **kwargs: Any) -> None:
+    """As browser sessions: whoever knew the old password may have begun one."""
+    _sign_out(user, by=by, reason="The password was changed.")
+
+
+def _sign_out(user: User, *, by: Actor, reason: str) -> None:
+    SignInRequest.objects.filter(decided_by=user, sign_in=None).delete()
+    TerminalSignIn.objects.of(user).end(by=by, reason=reason)
 
 
 @receiver(user_deleted)

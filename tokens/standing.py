@@ -10,7 +10,7 @@ from django.utils import timezone
 
 from profiles.models import User
 from tokens import rules
-from tokens.models import AccessToken, Secret, SigningKey
+from tokens.models import AccessToken, Secret, SigningKey, TerminalSignIn
 
 
 class Refusal(TextChoices):
@@ -78,6 +78,13 @@ def of_jwt(*, token_id: int, secret_id: int, kid: str) -> Standing | None:
     """None where there is no such secret of that token, or the signing key counts no longer."""
     key = SigningKey.objects.published().filter(kid=kid)
     return _fold(Secret.objects.filter(Exists(key), pk=secret_id, token_id=token_id))
+
+
+def of_terminal(*, terminal_id: int, kid: str) -> TerminalSignIn | None:
+    """The live sign-in of an active person; None where there is none, or the signing key counts no longer."""
+    key = SigningKey.objects.published().filter(kid=kid)
+    live = TerminalSignIn.objects.live().filter(Exists(key), pk=terminal_id)
+    return live.filter(owner__in=User.objects.active().people()).select_related("owner").first()
 
 
 def of_token(token: AccessToken) -> Refusal | None:

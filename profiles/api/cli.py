@@ -6,6 +6,7 @@ from typing import Any
 
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.urls import reverse
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_safe
 from rest_framework.permissions import IsAuthenticated
@@ -49,7 +50,12 @@ def client_version(request: HttpRequest) -> HttpResponse:
 @require_safe
 def login_information(request: HttpRequest) -> JsonResponse:
     """Older clients ask before every kind of login. All six keys are there; login by token needs none of them."""
-    return JsonResponse(dict.fromkeys(LOGIN_KEYS))
+    information: dict[str, str | None] = dict.fromkeys(LOGIN_KEYS)
+    if settings.TERMINAL_DAYS:
+        information["device_client_id"] = "osmo-cli"
+        information["device_endpoint"] = settings.PORTAL_URL + reverse("device_authorization")
+        information["token_endpoint"] = settings.PORTAL_URL + reverse("token_endpoint")
+    return JsonResponse(information)
 
 
 def _version() -> dict[str, str]:
@@ -62,7 +68,7 @@ class ProfileSettings(WireView):
 
     def get(self, request: Request) -> Response:
         by = Actor.of(request)
-        mine, token = Settings.of(by.user), by.token
+        mine = Settings.of(by.user)
         profile = {
             "username": by.user.username,
             "email_notification": mine.email_notification,
@@ -75,7 +81,7 @@ class ProfileSettings(WireView):
                 "profile": profile,
                 "roles": sorted(by.roles),
                 "pools": submit_pools(by.user, Pool.objects.existing().only("name")),
-                "token": {"name": token.name, "expires_at": token.expires_at.strftime("%Y-%m-%dT%H:%M:%S")},
+                "token": _token(by.token),
             }
         )
 
@@ -83,6 +89,11 @@ class ProfileSettings(WireView):
         by = Actor.of(request)
         Settings.change(by.user, by=by, **_changes(json_object(request._request.body)))
         return Response(None)
+
+
+def _token(token: Any) -> dict[str, Any] | None:
+    """None for a person who is signed in without one."""
+    return token and {"name": token.name, "expires_at": token.expires_at.strftime("%Y-%m-%dT%H:%M:%S")}
 
 
 def _changes(body: dict[str, Any]) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from osmo_portal.events.trail import AuditedModel, AuditedQuerySet, audited, rec
 from profiles import names
 from profiles.models.role import Role
 from profiles.rules import USER_ROLE, require_administrator, require_reason
-from profiles.signals import user_deactivated, user_deleted
+from profiles.signals import password_changed, user_deactivated, user_deleted
 
 
 class Kind(models.TextChoices):
@@ -371,6 +371,7 @@ class User(AuditedModel, AbstractBaseUser, PermissionsMixin):
             self.password = make_password(raw_password)
             self.save(update_fields=["password"])
             record("user.password_changed", by, self)
+            password_changed.send(User, user=self, by=by)
 
     def put_into_groups(self, groups: Iterable[str], *, by: Actor) -> None:
         """Makes a person an operator, an auditor, both or neither."""

@@ -14,7 +14,7 @@ from osmo_portal.events.models import Event
 from profiles.admin.users import UserSection
 from profiles.models import User
 from tests.console import ISSUE, sections, visitor
-from tokens.models import AccessToken
+from tokens.models import AccessToken, TerminalSignIn
 
 MAX_WEIGHT = 250_000  # bytes before compression
 MAX_REQUESTS = 25
@@ -38,6 +38,7 @@ NO_PAGES = {
     r"admin/profiles/person/whoever/": "leads on to the person or the service account",
     r"admin/login/(second-step|new-password)/": "a step of signing in, looked at in test_sign_in",
     r"admin/login/sso/": "leads on to the provider or back to the sign-in",
+    r"me/device/decide/$": "a step of signing a terminal in, looked at in test_terminal",
     r"admin/own/key/<int:pk>/remove/": "for those who have a security key, looked at in test_sign_in",
     r"admin/tokens/accesstoken/(find|export)/": "answer a POST alone: the first in test_find, the second with a file",
 }
@@ -117,6 +118,8 @@ def _numbers(route: str, name: str) -> list[int]:
     for section in sections():
         if route.startswith(section.address("changelist").lstrip("/")):
             return _telling(section) if route.endswith("/change/") else _all(section, name)
+    if route.startswith("me/terminals/"):
+        return [*TerminalSignIn.objects.filter(owner__username=name).values_list("pk", flat=True)]
     accountable = User.objects.filter(accountable__username=name)
     return [*_own_first(AccessToken.objects.all(), name), *accountable.values_list("pk", flat=True)]
 

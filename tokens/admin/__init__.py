@@ -1,4 +1,4 @@
-from tokens.admin import panels, reach
+from tokens.admin import panels, reach, terminals
 from tokens.admin.section import AccessTokenSection
 
-__all__ = ["AccessTokenSection", "panels", "reach"]
+__all__ = ["AccessTokenSection", "panels", "reach", "terminals"]

@@ -15,17 +15,22 @@ from profiles.models import User
 from tokens import jwt, standing
 from tokens.models import AccessToken
 
+ADD_A_FACTOR = "Add a second factor to your sign-in first, in the console."
+
 
 class JwtAuthentication(authentication.BaseAuthentication):
     """`x-osmo-auth: <jwt>` of 6.0 and 6.1, `Authorization: Bearer <jwt>` of 6.2 and later.
 
-    The token is looked up again, so that a revocation acts at once. What the JWT says of roles is not read.
+    The token or the terminal sign-in is looked up again, so that its end acts at once. What the JWT says of roles is
+    not read.
     """
 
     def authenticate(self, request: Request) -> tuple[User, Actor] | None:
         text = _credential(request)
         if text is None:
             return None
+        if jwt.is_of_terminal(text):
+            return _at_terminal(text, request)
         now = _standing(text)
         token = AccessToken(pk=now.token_id, owner=now.owner, name=now.token_name, expires_at=now.expires_at)
         actor = Actor(
@@ -50,7 +55,7 @@ class ConsoleAuthentication(authentication.SessionAuthentication):
             return None
         signed_in = super().authenticate(request)
         if signed_in and factors.must_add_one(signed_in[0]):
-            raise PermissionDenied("Add a second factor to your sign-in first, in the console.")
+            raise PermissionDenied(ADD_A_FACTOR)
         return (signed_in[0], Actor.signed_in(request._request, Door.REST)) if signed_in else None
 
 
@@ -94,3 +99,19 @@ def _standing(text: str) -> standing.Standing:
     if now.refusal:
         raise AuthenticationFailed(now.refusal.label)
     return now
+
+
+def _at_terminal(text: str, request: Request) -> tuple[User, Actor]:
+    """A person, with the roles held now. Groups count in the console alone, where a recent sign-in can be asked for."""
+    try:
+        claims, kid = jwt.verify(text, jwt.TERMINAL_TYPE)
+    except jwt.BadToken as error:
+        raise AuthenticationFailed(str(error)) from None
+    sign_in = standing.of_terminal(terminal_id=claims["osmo_terminal_id"], kid=kid)
+    if sign_in is None or claims["sub"] != str(sign_in.owner.pk):
+        raise AuthenticationFailed("This terminal is not signed in any more. Sign in again with osmo login.")
+    person = sign_in.owner
+    if factors.must_add_one(person):
+        raise PermissionDenied(ADD_A_FACTOR)
+    door = Door.of_api(request.path_info)
+    return person, Actor(door=door, user=person, roles=person.held_role_names, **facts(request._request))

@@ -20,13 +20,14 @@ from profiles.models import User
 from profiles.rules import visible_users
 from tokens import rules
 from tokens.admin.lifecycle import Resume, Revoke, Rotate, Suspend
-from tokens.models import AccessToken
+from tokens.models import AccessToken, TerminalSignIn
 from tokens.models.token_set import AccessTokenQuerySet
 
 View = Callable[..., HttpResponseBase]
 SAFE = {"GET", "HEAD", "OPTIONS"}
 TOKENS_SHOWN = 50
 ACCOUNTS_SHOWN = 20
+TERMINALS_SHOWN = 20
 CHANGES: list[type[Change]] = [Rotate, Suspend, Resume, Revoke]
 
 
@@ -105,8 +106,13 @@ class MyTokens(Page):
             **self.older(mine.in_state("revoked") if revoked else mine.listed()),
             "revoked": revoked,
             "may_issue": not self.by.changes_nothing,
-            **({} if revoked else self._accounts()),
+            **({} if revoked else {**self._accounts(), **self._terminals()}),
         }
+
+    def _terminals(self) -> dict[str, Any]:
+        mine = TerminalSignIn.objects.live().of(self.by.user).with_last_renewal()
+        found = [*mine.order_by("-pk")[: TERMINALS_SHOWN + 1]]
+        return {"terminals": found[:TERMINALS_SHOWN], "more_terminals": len(found) > TERMINALS_SHOWN}
 
     def _accounts(self) -> dict[str, Any]:
         """A page of accounts, each with its newest tokens; all of those by one query."""

@@ -4,7 +4,9 @@ from tokens.models.last_use import LastUse
 from tokens.models.notice import Notice
 from tokens.models.purged_secret import PurgedSecret
 from tokens.models.secret import Secret
+from tokens.models.sign_in_request import SignInRequest
 from tokens.models.signing_key import SigningKey
+from tokens.models.terminal_sign_in import RefreshToken, TerminalSignIn
 from tokens.models.token_role import TokenRole
 
 __all__ = [
@@ -14,7 +16,10 @@ __all__ = [
     "LastUse",
     "Notice",
     "PurgedSecret",
+    "RefreshToken",
     "Secret",
+    "SignInRequest",
     "SigningKey",
+    "TerminalSignIn",
     "TokenRole",
 ]
