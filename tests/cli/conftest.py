@@ -116,6 +116,11 @@ class Osmo:
         assert "Traceback" not in result.stderr, result.stderr
         return result
 
+    def start(self, *arguments: str) -> "subprocess.Popen[bytes]":
+        """Without waiting for its end."""
+        command = [sys.executable, "-m", "osmo_cli", *arguments]
+        return subprocess.Popen(command, env=self.environment, stdout=subprocess.DEVNULL)
+
     @property
     def login_file(self) -> Path:
         return self.home / "login.yaml"

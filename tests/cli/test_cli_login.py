@@ -131,16 +131,6 @@ def test_a_token_file_that_cannot_be_read_is_not_named(osmo: Osmo, portal: Porta
     )
 
 
-@pytest.mark.parametrize("method", ["code", "password", "dev"])
-def test_the_other_methods_are_not_supported_yet(osmo: Osmo, portal: Portal, method: str) -> None:
-    result = osmo("login", portal.url, "--method", method, "--username", "ada", "--password", "hunter2")
-
-    assert f"Login by {method} is not supported yet; use --method token." in result.stderr
-    assert "hunter2" not in result.stdout + result.stderr
-    assert result.returncode == 2
-    assert portal.asked == []
-
-
 @pytest.mark.parametrize(
     "url",
     [

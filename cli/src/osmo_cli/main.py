@@ -10,8 +10,9 @@ from urllib.parse import urlsplit
 
 import typer
 
-from osmo_cli import __version__, pools, profile, tokens
+from osmo_cli import __version__, pools, profile, tokens, users
 from osmo_cli.arguments import FormatOption
+from osmo_cli.device import sign_in
 from osmo_cli.errors import INTERRUPTED, OsmoError, errors_as
 from osmo_cli.output import hide, say, say_json, warn
 from osmo_cli.session import Session, login_file, secret_in
@@ -25,6 +26,7 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 app.add_typer(tokens.app, name="token")
+app.add_typer(users.app, name="user")
 app.add_typer(profile.app, name="profile")
 app.add_typer(pools.app, name="pool")
 
@@ -32,8 +34,8 @@ Method = Literal["code", "password", "dev", "token"]
 
 
 def supported(method: Method) -> Method:
-    if method != "token":
-        raise typer.BadParameter(f"Login by {method} is not supported yet; use --method token.")
+    if method in {"password", "dev"}:
+        raise typer.BadParameter(f"Login by {method} is not supported; use --method code (the browser) or token.")
     return method
 
 
@@ -52,7 +54,12 @@ def portal_url(text: str) -> str:
 @app.command()
 def login(
     url: Annotated[str, typer.Argument(metavar="URL", parser=portal_url, help="Address of the portal.")],
-    _method: Annotated[Method, typer.Option("--method", callback=supported, is_eager=True)] = "code",
+    method: Annotated[
+        Method,
+        typer.Option(
+            "--method", callback=supported, is_eager=True, help="code: by the browser; token: an access token."
+        ),
+    ] = "code",
     token: Annotated[str | None, typer.Option(help="The access token's secret.", show_default=False)] = None,
     token_file: Annotated[
         Path | None,
@@ -61,11 +68,16 @@ def login(
     _username: Annotated[str | None, typer.Option("--username", hidden=True)] = None,
     _password: Annotated[str | None, typer.Option("--password", hidden=True)] = None,
 ) -> None:
-    """Log in with an access token and remember it."""
-    secret = _secret(token, token_file)
+    """Log in by the browser or with an access token, and remember it."""
+    secret = _secret(token, token_file) if method == "token" else ""
     if urlsplit(url).scheme == "http" and not is_loopback(urlsplit(url).hostname or ""):
         warn(f"WARNING: {url} is not encrypted; others on the network can read your token.")
-    session = Session.begin(url, secret, exchange(url, secret), refresh_url=url + EXCHANGE)
+    if method == "token":
+        session = Session.begin(url, secret, exchange(url, secret), refresh_url=url + EXCHANGE)
+    elif token or token_file:
+        raise OsmoError("An access token is given with --method token.")
+    else:
+        session = sign_in(url)
     try:
         session.save()
     except OSError as error:

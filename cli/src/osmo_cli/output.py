@@ -13,7 +13,7 @@ UNSAFE_CATEGORIES = frozenset({"Cc", "Cs", "Zl", "Zp"})
 
 Format = Literal["text", "json"]
 
-SECRET = r"osmo_[0-9A-Za-z]{20,}|(?<![0-9a-f])[0-9a-f]{64}(?![0-9a-f])"  # noqa: S105 - the forms of one
+SECRET = r"osmo[dr]?_[0-9A-Za-z]{20,}|(?<![0-9a-f])[0-9a-f]{64}(?![0-9a-f])"  # noqa: S105 - the forms of one
 JWT = r"eyJ[\w-]+\.[\w-]+\.[\w-]+"
 HIDDEN = re.compile(rf"{SECRET}|{JWT}|(?<=access_token=)[^&\s\"']+")
 

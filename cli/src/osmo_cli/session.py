@@ -6,6 +6,8 @@ import os
 import re
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -14,6 +16,11 @@ from urllib.parse import parse_qs, urlsplit
 import yaml
 
 from osmo_cli.errors import OsmoError
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
 
 JWT_FORM = re.compile(r"[\w-]+\.[\w-]+\.[\w-]+", re.ASCII)
 SECONDS_TO_SPARE = 3
@@ -28,8 +35,13 @@ class Session:
     @classmethod
     def begin(cls, url: str, secret: str, jwt: str, refresh_url: str) -> Self:
         login = {"id_token": jwt, "refresh_token": secret, "refresh_url": refresh_url, "client_id": None}
-        name = str(claims(jwt).get("name") or "")
-        return cls({"url": url, "name": name, "osmo_token": True, "token_login": login})
+        return cls({"url": url, "name": _name(jwt), "osmo_token": True, "token_login": login})
+
+    @classmethod
+    def of_person(cls, url: str, jwt: str, *, refresh_token: str, refresh_url: str, client_id: str) -> Self:
+        """A login by the browser. Its refresh token works once; each renewal brings another."""
+        login = {"id_token": jwt, "refresh_token": refresh_token, "refresh_url": refresh_url, "client_id": client_id}
+        return cls({"url": url, "name": _name(jwt), "osmo_token": False, "token_login": login})
 
     @classmethod
     def load(cls) -> Self:
@@ -84,6 +96,23 @@ class Session:
         return str(login.get("refresh_token") or "") or secret_in(str(login.get("refresh_url") or ""))
 
     @property
+    def refresh_form(self) -> dict[str, str]:
+        """What renews a login by the browser; empty for other logins."""
+        login = self._token_login
+        fields = {key: login.get(key) for key in ("refresh_token", "client_id")}
+        whole = all(isinstance(value, str) and value for value in (*fields.values(), login.get("refresh_url")))
+        if self.saved.get("osmo_token") or not whole:
+            return {}
+        return {"grant_type": "refresh_token", **{key: str(value) for key, value in fields.items()}}
+
+    @property
+    def refresh_url(self) -> str:
+        return str(self._token_login.get("refresh_url") or "")
+
+    def renewed(self, jwt: str, refresh_token: str) -> None:
+        self.saved["token_login"] |= {"id_token": jwt, "refresh_token": refresh_token}
+
+    @property
     def is_stale(self) -> bool:
         expiry = claims(self.jwt).get("exp")
         return not isinstance(expiry, int | float) or expiry - SECONDS_TO_SPARE < time.time()
@@ -101,6 +130,20 @@ def login_file() -> Path:
     return (Path(shared) if shared else Path.home() / ".config") / "osmo" / "login.yaml"
 
 
+@contextmanager
+def alone() -> Iterator[None]:
+    """No other process of this login renews it meanwhile. Where the system knows no such locks, nobody waits."""
+    if fcntl is None or not login_file().parent.is_dir():
+        yield
+        return
+    place = os.open(login_file().parent, os.O_RDONLY)
+    try:
+        fcntl.flock(place, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(place)
+
+
 def is_jwt(text: str) -> bool:
     return JWT_FORM.fullmatch(text) is not None
 
@@ -113,6 +156,10 @@ def claims(jwt: str) -> dict[str, Any]:
     except (IndexError, ValueError):
         return {}
     return decoded if isinstance(decoded, dict) else {}
+
+
+def _name(jwt: str) -> str:
+    return str(claims(jwt).get("name") or "")
 
 
 def secret_in(text: str) -> str:

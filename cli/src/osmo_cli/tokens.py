@@ -10,6 +10,7 @@ import typer
 from osmo_cli.arguments import FormatOption, SeveralValues
 from osmo_cli.errors import OsmoError, errors_as
 from osmo_cli.output import SECRET, Format, say, say_json, table
+from osmo_cli.users import USERS, UserOption, role_lines
 from osmo_cli.wire import Portal
 
 NAME = r"^[a-zA-Z]([a-zA-Z0-9_-]*[a-zA-Z0-9])?$"
@@ -50,22 +51,25 @@ def set_token(
     expires_at: Expiry = None,
     description: Annotated[str | None, typer.Option("-d", "--description")] = None,
     service: Service = False,
+    user: UserOption = None,
     roles: Roles = None,
     format_type: FormatOption = "text",
 ) -> None:
     """Make a token and show its secret, this once."""
     with errors_as(format_type):
-        _check_roles(service, roles)
+        _check_roles(service, user, roles)
         expiry = (expires_at or _default_expiry()).isoformat()
         wishes = {"expires_at": expiry, "description": description, "roles": roles}
         params = {key: value for key, value in wishes.items() if value}
-        _show_secret(Portal().post(_path(service, name), str, params=params), format_type)
+        _show_secret(Portal().post(_path(service, user, name), str, params=params), format_type)
+        if format_type == "text":
+            _show_whose(user, roles)
 
 
-def _check_roles(service: bool, roles: list[str] | None) -> None:
+def _check_roles(service: bool, user: str | None, roles: list[str] | None) -> None:
     if service and not roles:
         raise OsmoError("Roles are required for service tokens.")
-    if roles and not service:
+    if roles and not service and not user:
         raise OsmoError("Assigning roles to user access tokens is not supported.")
 
 
@@ -81,27 +85,55 @@ def _show_secret(secret: str, format_type: Format) -> None:
         say(f"Access token: {secret}")
 
 
+def _show_whose(user: str | None, roles: list[str] | None) -> None:
+    """As clients of 6.2 and later say it, who alone know --user."""
+    if user:
+        say(f"Created for user: {user}")
+        if roles:
+            say(f"Roles: {', '.join(roles)}")
+
+
 @app.command("list")
-def list_tokens(service: Service = False, format_type: FormatOption = "text") -> None:
-    """List your tokens, or with --service those of service accounts."""
+def list_tokens(service: Service = False, user: UserOption = None, format_type: FormatOption = "text") -> None:
+    """List your tokens, those of a user, or with --service those of service accounts."""
     with errors_as(format_type):
-        tokens = Portal().get(_path(service), list)
+        tokens = Portal().get(_path(service, user), list)
         if not tokens:
-            say("No tokens found")
+            say(f"No tokens found for user {user}" if user else "No tokens found")
         elif format_type == "json":
             say_json(tokens)
         else:
+            if user:
+                say(f"Tokens for user: {user}\n")
             say(table([HEADER], [_row(token) for token in tokens]) + "\n")
 
 
 @app.command("delete")
-def delete_token(name: Name, service: Service = False) -> None:
+def delete_token(name: Name, service: Service = False, user: UserOption = None) -> None:
     """End a token now."""
-    Portal().delete(_path(service, name))
-    say(f"Access token {name} deleted")
+    Portal().delete(_path(service, user, name))
+    say(f"Access token {name} deleted" + (f" for user {user}" if user else ""))
 
 
-def _path(service: bool, *name: str) -> str:
+@app.command("roles")
+def show_roles(name: Name, format_type: FormatOption = "text") -> None:
+    """Show which roles a token of yours carries."""
+    with errors_as(format_type):
+        answer = Portal().get(f"/api/auth/access_token/{name}/roles", dict)
+        if format_type == "json":
+            say_json(answer)
+            return
+        say(f"Token: {answer.get('token_name', name)}")
+        say(f"Owner: {answer.get('user_name', '-')}\n")
+        say("\n".join(role_lines(answer.get("roles") or [])))
+
+
+def _path(service: bool, user: str | None, *name: str) -> str:
+    """Of 6.0 for the own tokens and those of --service, of 6.2 for those of a user."""
+    if service and user:
+        raise OsmoError("Give either --service or --user, not both.")
+    if user:
+        return "/".join([USERS, user, "access_token", *name])
     return "/".join(["/api/auth/access_token", "service" if service else "user", *name])
 
 

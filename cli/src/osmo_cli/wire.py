@@ -3,6 +3,7 @@
 import base64
 import ipaddress
 import os
+from collections.abc import Container
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
@@ -12,7 +13,7 @@ import httpx
 from osmo_cli import __version__
 from osmo_cli.errors import MISUSED, REFUSED, TOO_MANY, OsmoError, unavailable
 from osmo_cli.output import hide, warn
-from osmo_cli.session import Session, is_jwt
+from osmo_cli.session import Session, alone, is_jwt
 
 # An attempt to connect is given up sooner than an answer, because it is repeated.
 TIMEOUT = httpx.Timeout(60, connect=10)
@@ -44,15 +45,40 @@ class Portal:
             renew(session)
         headers = {"Authorization": f"Bearer {session.jwt}", "x-osmo-client-version": __version__}
         response = send(method, session.url + path, headers=headers, **content)
-        return read(response, kind, session.secret, session.jwt)
+        return read(response, kind, session.secret, session.jwt, session.refresh_form.get("refresh_token", ""))
 
 
 def renew(session: Session) -> None:
     """A fresh JWT, kept for the next command where the login file can be written."""
+    if session.refresh_form:
+        with alone():
+            _renew_by_refresh_token(session)
+        return
     if not session.secret:
         message = 'This login cannot be renewed by this client.\nPlease re-login with "osmo login"'
         raise unavailable(message, text=message)
     session.jwt = exchange(session.url, session.secret)
+    _keep(session)
+
+
+def _renew_by_refresh_token(session: Session) -> None:
+    """A refresh token works once: so the login is read again, since another process may have renewed it meanwhile."""
+    session.saved = Session.load().saved
+    if not session.is_stale or not session.refresh_form:
+        return
+    old = session.refresh_form["refresh_token"]
+    response = send("POST", session.refresh_url, data=session.refresh_form)
+    if response.status_code >= 300:
+        raise _exchange_refused(response, old)
+    answer = read(response, dict, old)
+    jwt, fresh = answer.get("id_token"), answer.get("refresh_token", old)
+    if not isinstance(jwt, str) or not is_jwt(jwt) or not isinstance(fresh, str):
+        raise unavailable("The portal's answer to the renewal of the login holds no id_token.")
+    session.renewed(jwt, fresh)
+    _keep(session)
+
+
+def _keep(session: Session) -> None:
     try:
         session.save()
     except OSError as error:
@@ -79,7 +105,9 @@ def _exchange_refused(response: httpx.Response, secret: str) -> OsmoError:
     return unavailable(message, code=status, text=message)
 
 
-def send(method: str, url: str, *, headers: dict[str, str] | None = None, **content: Any) -> httpx.Response:
+def send(
+    method: str, url: str, *, headers: dict[str, str] | None = None, expected: Container[int] = (200,), **content: Any
+) -> httpx.Response:
     """Never follows a redirect: it could carry the credentials to another host."""
     agent = {"User-Agent": f"osmo-cli/{__version__}"}
     try:
@@ -89,7 +117,7 @@ def send(method: str, url: str, *, headers: dict[str, str] | None = None, **cont
         reason = hide(str(error) or type(error).__name__)
         message = f"Cannot connect to OSMO service, with error:\n{reason}"
         raise unavailable(message, text=message) from None
-    if response.status_code != 200:
+    if response.status_code not in expected:
         warn(f"Server responded with status code {response.status_code}")
     _pass_on_warning(response)
     return response
