@@ -11,9 +11,10 @@ from django.urls import URLPattern, URLResolver, get_resolver
 
 from osmo_portal.events.models import Event
 from tests.cast import PLAIN_ROLE, Cast
+from tests.terminal import Terminal
 from tests.wire import Wire
 from tokens import exchange, jwt
-from tokens.models import AccessToken, SigningKey
+from tokens.models import AccessToken, SigningKey, TerminalSignIn
 
 pytestmark = pytest.mark.django_db
 
@@ -113,6 +114,23 @@ def test_no_api_route_opens_for_a_jwt_whose_token_has_ended(cast: Cast, end):
     assert Event.objects.count() == before
 
 
+@pytest.mark.parametrize("end", ["ended", "owner inactive"])
+def test_no_api_route_opens_for_a_terminal_whose_sign_in_has_ended(cast: Cast, end: str) -> None:
+    wire = Terminal().signed_in(cast, "mallory").wire()
+    assert wire.get("/api/profile/settings").status_code == 200
+
+    if end == "ended":
+        TerminalSignIn.objects.all().end(by=cast.by("grace"), reason="S17")
+    else:
+        cast.mallory.deactivate(by=cast.by("grace"), reason="S17")
+    before = Event.objects.count()
+
+    for route in API:
+        for method in METHODS:
+            assert wire.call(method, route).status_code == 401, (method, route)
+    assert Event.objects.count() == before
+
+
 @pytest.mark.parametrize("credential", ["", "nonsense", "a.b.c", "Basic Zm9vOmJhcg==", "the secret itself"])
 def test_no_api_route_opens_for_a_stranger(cast: Cast, credential):
     secret = str(cast.service_token().plaintext)
@@ -133,13 +151,15 @@ def test_no_api_route_opens_for_a_stranger(cast: Cast, credential):
 
 
 def test_no_page_opens_for_a_jwt_and_none_makes_a_session(cast: Cast):
-    text, _ = exchange.exchange(cast.administrator_token().plaintext)
-    assert jwt.verify(text)
+    of_token, _ = exchange.exchange(cast.administrator_token().plaintext)
+    at_terminal = Terminal().signed_in(cast, "grace").tokens["id_token"]
+    assert jwt.verify(of_token)
+    assert jwt.verify(at_terminal, jwt.TERMINAL_TYPE)
     before = Event.objects.count()
 
     for route in ADMIN + PERSONS:
         for method in ("GET", "POST"):
-            for headers in ({"x-osmo-auth": text}, {"authorization": f"Bearer {text}"}):
+            for headers in ({"x-osmo-auth": at_terminal}, {"authorization": f"Bearer {of_token}"}):
                 client = Client()
                 answer = client.generic(method, route, headers=headers)
                 assert answer.status_code in {302, 403, 404, 405}, (method, route)

@@ -342,9 +342,11 @@ def test_an_administrator_without_the_factor_that_is_asked_for_is_refused(cast: 
 def test_groups_give_nothing_at_a_terminal(cast: Cast) -> None:
     cast.service_token()
 
-    answer = Terminal().signed_in(cast, "olive").wire().get("/api/v1/tokens")
+    wire = Terminal().signed_in(cast, "olive").wire()
 
-    assert answer.json()["results"] == []
+    assert wire.get("/api/v1/tokens").json()["results"] == []
+    known = wire.get("/api/v1/whoami").json()
+    assert (known["signed_in_by"], known["groups"], known["powers"]) == ("terminal", [], [])
 
 
 def test_a_token_made_at_a_terminal_may_outlast_the_sign_in(cast: Cast) -> None:

@@ -54,9 +54,12 @@ class Stage:
             if state == "ended":
                 TerminalSignIn.objects.get().end(by=by, reason="conformance")
             return first
-        ways = {"approved": lambda: terminal.request.approve(by=by), "denied": lambda: terminal.request.deny(by=by)}
-        ways |= {"polled": terminal.poll, "over": lambda: SignInRequest.objects.update(expires_at=timezone.now())}
-        ways.get(state, lambda: None)()
+        if state in {"approved", "denied"}:
+            terminal.request.approve(by=by) if state == "approved" else terminal.request.deny(by=by)
+        if state == "polled":
+            terminal.poll()
+        if state == "over":
+            SignInRequest.objects.update(expires_at=timezone.now())
         return terminal.codes["device_code"]
 
     def expired(self) -> str:

@@ -32,6 +32,7 @@ class Actor:
     """`roles` and `groups` are those in force for this request: a token's, or all of a signed-in person's.
 
     `user` is None for the shell itself, which may shorten lives and grants nothing, and for nobody.
+    `terminal` is the sign-in of a person by `osmo login`, where no token was used.
     `until` is when the secret behind `token` ends, which may be before the token's own date.
     """
 
@@ -40,6 +41,7 @@ class Actor:
     roles: frozenset[str] = frozenset()
     groups: frozenset[str] = frozenset()
     token: Any = None
+    terminal: Any = None
     until: datetime | None = None
     address: str | None = None
     request_id: str = ""

@@ -114,4 +114,5 @@ def _at_terminal(text: str, request: Request) -> tuple[User, Actor]:
     if factors.must_add_one(person):
         raise PermissionDenied(ADD_A_FACTOR)
     door = Door.of_api(request.path_info)
-    return person, Actor(door=door, user=person, roles=person.held_role_names, **facts(request._request))
+    roles = person.held_role_names
+    return person, Actor(door=door, user=person, roles=roles, terminal=sign_in, **facts(request._request))

@@ -121,17 +121,19 @@ class Identity(serializers.Serializer[Actor]):
     id = serializers.IntegerField(source="user.pk", read_only=True)
     kind = serializers.ChoiceField(source="user.kind", choices=Kind.choices, read_only=True)
     display_name = serializers.CharField(source="user.display_name", read_only=True)
-    signed_in_by = serializers.SerializerMethodField(help_text="A token, or the session of a browser.")
+    signed_in_by = serializers.SerializerMethodField(help_text="A token, a terminal or a browser.")
     token = UsedToken(read_only=True, allow_null=True)
     until = serializers.DateTimeField(
         read_only=True, allow_null=True, help_text="When the secret ends that was exchanged."
     )
     roles = serializers.SerializerMethodField(help_text="In force for this request.")
-    groups = serializers.SerializerMethodField(help_text="In force for this request: by a token, none are.")
+    groups = serializers.SerializerMethodField(help_text="In force for this request: in a browser alone.")
     powers = serializers.SerializerMethodField(help_text="What the portal takes the caller for.")
 
-    def get_signed_in_by(self, by: Actor) -> Literal["token", "session"]:
-        return "token" if by.token else "session"
+    def get_signed_in_by(self, by: Actor) -> Literal["token", "terminal", "session"]:
+        if by.token:
+            return "token"
+        return "terminal" if by.terminal else "session"
 
     def get_roles(self, by: Actor) -> list[str]:
         return sorted(by.roles)

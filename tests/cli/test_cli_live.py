@@ -1,0 +1,127 @@
+"""Every command of our client as a process, against the portal itself."""
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from pytest_django.live_server_helper import LiveServer
+
+from osmo_portal.events.actor import Door
+from tests.cast import PLAIN_ROLE, POOL_ROLE, Cast, in_days
+from tests.cli.conftest import Osmo
+from tokens.models import AccessToken, RefreshToken, SignInRequest, TerminalSignIn
+from tokens.models import sign_in_request as waiting
+
+pytestmark = pytest.mark.django_db(transaction=True)
+SECRET = re.compile(r"Access token: (osmo_\w+)")
+SignIn = Callable[[str], None]
+
+
+@pytest.fixture
+def cast(transactional_db: None) -> Cast:
+    return Cast()
+
+
+@pytest.fixture
+def sign_in(cast: Cast, osmo: Osmo, live_server: LiveServer, settings: Any, monkeypatch: Any) -> SignIn:
+    """Logs in by the browser; somebody approves as soon as the request is there."""
+    settings.PORTAL_URL = live_server.url
+    monkeypatch.setattr(waiting, "PATIENCE", 10)
+    monkeypatch.setattr("tokens.terminal.AskForCodes.INTERVAL", 0)
+    ask = SignInRequest.ask.__func__  # type: ignore[attr-defined]
+
+    def signing_in(name: str) -> None:
+        def approved(**asked: Any) -> SignInRequest:
+            request: SignInRequest = ask(SignInRequest, **asked)
+            request.approve(by=cast.by(name, Door.MY_TOKENS))
+            return request
+
+        monkeypatch.setattr(SignInRequest, "ask", approved)
+        assert osmo("login", live_server.url).returncode == 0
+
+    return signing_in
+
+
+def said(osmo: Osmo, *words: str) -> str:
+    result = osmo(*words)
+    assert (result.stderr, result.returncode) == ("", 0), result.stdout
+    return result.stdout
+
+
+def test_a_person_works_at_a_terminal(osmo: Osmo, sign_in: SignIn) -> None:
+    sign_in("ada")
+
+    assert "name: Ada L." in said(osmo, "profile", "list")
+    assert said(osmo, "profile", "set", "pool", "my_pool") == "Profile Set\n"
+    assert said(osmo, "profile", "set", "bucket", "osmo") == "Profile Set\n"
+    assert said(osmo, "profile", "set", "notifications", "slack") == "Profile Set\n"
+    assert "my_pool" in said(osmo, "pool", "list")
+    assert "service version: 6." in said(osmo, "version")
+    assert SECRET.search(said(osmo, "token", "set", "laptop", "-d", "mine"))
+    assert "laptop  mine" in said(osmo, "token", "list")
+    assert "- osmo-user (assigned by ada on" in said(osmo, "token", "roles", "laptop")
+    assert said(osmo, "token", "delete", "laptop") == "Access token laptop deleted\n"
+    assert osmo("user", "list").returncode == 2
+    assert said(osmo, "logout") == "Successfully logged out.\n"
+
+
+def test_an_administrator_works_at_a_terminal(osmo: Osmo, sign_in: SignIn) -> None:
+    sign_in("grace")
+
+    assert said(osmo, "user", "create", "nightly", "-r", POOL_ROLE) == (
+        f"User created: nightly\nRoles assigned: {POOL_ROLE}\n"
+    )
+    assert said(osmo, "user", "update", "nightly", "-a", PLAIN_ROLE) == f"Added role: {PLAIN_ROLE}\n"
+    assert f"- {PLAIN_ROLE} (assigned by grace on" in said(osmo, "user", "get", "nightly")
+    assert "nightly" in said(osmo, "user", "list", "--roles", PLAIN_ROLE)
+    made = said(osmo, "token", "set", "reader", "--user", "nightly", "--roles", PLAIN_ROLE)
+    assert made.endswith(f"Created for user: nightly\nRoles: {PLAIN_ROLE}\n")
+    assert PLAIN_ROLE in said(osmo, "token", "list", "--user", "nightly")
+    assert said(osmo, "token", "delete", "reader", "--user", "nightly").endswith("deleted for user nightly\n")
+    assert said(osmo, "user", "update", "nightly", "-r", PLAIN_ROLE) == f"Removed role: {PLAIN_ROLE}\n"
+    assert said(osmo, "user", "delete", "nightly", "--force") == "User deleted: nightly\n"
+    assert SECRET.search(said(osmo, "token", "set", "trainer", "--service", "--roles", POOL_ROLE))
+    assert "trainer" in said(osmo, "token", "list", "--service")
+    assert said(osmo, "token", "delete", "trainer", "--service") == "Access token trainer deleted\n"
+
+
+@pytest.mark.parametrize("form", ["{secret}", "{url}/api/auth/jwt/access_token?access_token={secret}"])
+def test_a_program_logs_in_by_a_token_file_of_either_form(
+    cast: Cast, osmo: Osmo, live_server: LiveServer, tmp_path: Path, form: str
+) -> None:
+    token = AccessToken.issue(by=cast.by("grace"), owner=cast.ada, name="ci", expires=in_days(30))
+    file = tmp_path / "token"
+    file.write_text(form.format(secret=token.plaintext, url=live_server.url))
+
+    login = osmo("login", live_server.url, "--method", "token", "--token-file", str(file))
+
+    assert (login.stdout, login.returncode) == ("Successfully logged in. Welcome Ada L..\n", 0)
+    assert "  name: ci" in said(osmo, "profile", "list")
+
+
+def test_a_login_is_renewed_until_it_is_ended(
+    cast: Cast, osmo: Osmo, sign_in: SignIn, make_jwt: Callable[..., str]
+) -> None:
+    sign_in("ada")
+    for _ in range(2):
+        age(osmo, make_jwt(-1))
+        assert "Ada L." in said(osmo, "profile", "list")
+
+    TerminalSignIn.objects.get().end(by=cast.by("ada"), reason="lost laptop")
+    age(osmo, make_jwt(-1))
+
+    ended = osmo("profile", "list")
+    assert RefreshToken.objects.count() == 3
+    assert ended.stdout.startswith("Unable to refresh login token (status code 400): ")
+    assert 'Please re-login with "osmo login"' in ended.stdout
+    assert ended.returncode == 10
+
+
+def age(osmo: Osmo, jwt: str) -> None:
+    """Puts a JWT that is over in place of the one that is there."""
+    saved = yaml.safe_load(osmo.login_file.read_text())
+    saved["token_login"]["id_token"] = jwt
+    osmo.login_file.write_text(yaml.safe_dump(saved))
