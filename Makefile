@@ -20,10 +20,17 @@ CLI_FILES = $(shell find cli -name '*.py' -o -name pyproject.toml 2>/dev/null)
 
 # `make test COVERAGE=1` measures as well, on SQLite and in the browser, and leaves a .coverage.* file for each.
 SUMMARY = var/tests.txt
-PYTEST = $(PY) -m pytest $(if $(COVERAGE),--cov --cov-report=)
+PYTEST = $(PY) -m pytest -n $(WORKERS) --dist worksteal
+MEASURED = $(PYTEST) $(if $(COVERAGE),--cov --cov-report=)
 measured = $(if $(COVERAGE),COVERAGE_FILE=.coverage.$(1)) TEST_SUMMARY=$(SUMMARY)
 
-.PHONY: help run test check format demo weights screenshots bench lock $(VENV)
+# `make check` is these; each can be asked for by itself.
+CHECKS = check style types deployment
+
+# Python compiles every module once and keeps that, also where the environment says otherwise: tests start many processes.
+export PYTHONDONTWRITEBYTECODE =
+
+.PHONY: help run test $(CHECKS) format demo weights screenshots bench lock $(VENV)
 .DEFAULT_GOAL := help
 
 help:
@@ -57,32 +64,38 @@ run: $(CLI)
 
 test: $(CLI) $(DEV)
 	@mkdir -p -m 700 var && rm -f $(SUMMARY) .coverage.*; failed=0; \
-	$(call measured,sqlite) TEST_DATABASE=sqlite $(PYTEST) -n $(WORKERS) || failed=1; \
-	TEST_SUMMARY=$(SUMMARY) TEST_DATABASE=postgresql $(PY) -m pytest -n $(WORKERS) || failed=1; \
+	$(call measured,sqlite) TEST_DATABASE=sqlite $(MEASURED) || failed=1; \
+	TEST_SUMMARY=$(SUMMARY) TEST_DATABASE=postgresql $(PYTEST) || failed=1; \
 	if [ -n "$(CHROMIUM)" ]; then \
 		$(call measured,browser) COVERAGE_CONCURRENCY=greenlet TEST_TITLE="In Chromium on " \
-			TEST_DATABASE=sqlite CHROMIUM="$(CHROMIUM)" $(PYTEST) tests/browser || failed=1; \
+			TEST_DATABASE=sqlite CHROMIUM="$(CHROMIUM)" $(MEASURED) tests/browser || failed=1; \
 	else \
 		echo "In Chromium: not run, there is none (install one, or CHROMIUM=/path/to/it)" >> $(SUMMARY); \
 	fi; \
 	echo; cat $(SUMMARY); exit $$failed
 
 # As in production, with keys of the moment: nothing of a developer's own .env plays a part.
-check: export ENV_FILE = /dev/null
-check: export SECRET_KEY = $(call random,48)
-check: export KEY_ENCRYPTION_KEYS = $(call random,32)
-check: export PORTAL_URL = https://portal.example
-check: export DATABASE_URL = sqlite://:memory:
-check: export DEBUG = false
-check: export REQUIRE_MFA = administrators
-check: $(CLI) $(DEV)
+$(CHECKS): export ENV_FILE = /dev/null
+$(CHECKS): export SECRET_KEY = $(call random,48)
+$(CHECKS): export KEY_ENCRYPTION_KEYS = $(call random,32)
+$(CHECKS): export PORTAL_URL = https://portal.example
+$(CHECKS): export DATABASE_URL = sqlite://:memory:
+$(CHECKS): export DEBUG = false
+$(CHECKS): export REQUIRE_MFA = administrators
+check: style types deployment
+
+style: $(CLI) $(DEV)
 	$(VENV)/bin/ruff check --quiet
 	$(VENV)/bin/ruff format --check --quiet
 	$(VENV)/bin/djlint templates --check --lint --quiet
 	$(VENV)/bin/lint-imports --no-logo
+
+types: $(CLI) $(DEV)
+	$(VENV)/bin/mypy
+
+deployment: $(CLI) $(DEV)
 	$(PY) manage.py makemigrations --check
 	$(PY) manage.py check --deploy --fail-level WARNING
-	$(VENV)/bin/mypy
 
 random = $(shell $(PYTHON) -c 'import base64, secrets; print(base64.urlsafe_b64encode(secrets.token_bytes($(1))).decode())')
 
