@@ -30,13 +30,14 @@ CHECKS = check style types deployment
 # Python compiles every module once and keeps that, also where the environment says otherwise: tests start many processes.
 export PYTHONDONTWRITEBYTECODE =
 
-.PHONY: help run test $(CHECKS) format demo weights screenshots bench lock $(VENV)
+.PHONY: help run test security $(CHECKS) format demo weights screenshots bench lock $(VENV)
 .DEFAULT_GOAL := help
 
 help:
 	@echo 'make run      serve the portal on http://127.0.0.1:8000 (PORT=8080 for another port)'
 	@echo '              DEMO=1 serves a made-up company to look at, in a database of its own'
 	@echo 'make test     run all tests, on SQLite and on PostgreSQL'
+	@echo 'make security  run the tests of each security line and count them'
 	@echo 'make check    linters, types, layers, migrations, deployment checks'
 	@echo 'make format   format the code and the templates'
 	@echo 'make demo     play the session of the documentation against a portal of its own'
@@ -73,6 +74,11 @@ test: $(CLI) $(DEV)
 		echo "In Chromium: not run, there is none (install one, or CHROMIUM=/path/to/it)" >> $(SUMMARY); \
 	fi; \
 	echo; cat $(SUMMARY); exit $$failed
+
+# On PostgreSQL, where the rights in the database can be tried too. TEST_DATABASE=sqlite is quicker.
+security: export TEST_DATABASE ?= postgresql
+security: $(CLI) $(DEV)
+	@$(PY) -m tests.security -n $(WORKERS) --dist worksteal
 
 # As in production, with keys of the moment: nothing of a developer's own .env plays a part.
 $(CHECKS): export ENV_FILE = /dev/null

@@ -1,7 +1,7 @@
 """What every test may count on: a database of its own, cheap password hashes, static files without a manifest."""
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ from django.test import TransactionTestCase
 from django.utils import timezone
 
 from osmo_portal.events import triggers
+from tests import output
 from tests.cast import Cast
 from tokens import jwt
 
@@ -41,6 +42,13 @@ WIRE_ROWS = "test_wire_conformance.py::test_the_released_clients"
 
 def pytest_report_header() -> str:
     return f"database: {DATABASE}"
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    output.search(report)
+    return report
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

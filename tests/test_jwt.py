@@ -14,6 +14,7 @@ import jwt as pyjwt
 import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 from django.core import signing
 
 from osmo_portal.events.actor import Actor
@@ -193,6 +194,35 @@ def test_a_changed_claim_is_refused(cast: Cast) -> None:
     body = _base64(json.dumps({**claims(of(cast.user_token(name="b"))), "roles": ["osmo-admin"]}).encode())
 
     assert_refused(f"{head}.{body}.{signature}")
+
+
+@pytest.mark.parametrize("form", ["zeros", "ones", "order", "DER", "short", "long", "twice", "huge"])
+def test_a_signature_of_another_form_is_refused(cast: Cast, form: str) -> None:
+    """Zeros and the order of the curve open libraries that check no bounds (CVE-2022-21449)."""
+    message, _, signature = of(cast.user_token()).rpartition(".")
+    raw = base64.urlsafe_b64decode(signature + "==")
+    r, s = int.from_bytes(raw[:32], "big"), int.from_bytes(raw[32:], "big")
+    order = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
+    forged = {
+        "zeros": bytes(64),
+        "ones": (1).to_bytes(32, "big") * 2,
+        "order": order.to_bytes(32, "big") * 2,
+        "DER": encode_dss_signature(r, s),
+        "short": raw[:-1],
+        "long": raw + b"\0",
+        "twice": raw * 2,
+        "huge": raw * 20_000,
+    }[form]
+
+    assert_refused(f"{message}.{_base64(forged)}")
+
+
+@pytest.mark.parametrize("bit", range(0, 512, 37))
+def test_a_signature_with_one_other_bit_is_refused(cast: Cast, bit: int) -> None:
+    message, _, signature = of(cast.user_token()).rpartition(".")
+    raw = int.from_bytes(base64.urlsafe_b64decode(signature + "=="), "big") ^ (1 << bit)
+
+    assert_refused(f"{message}.{_base64(raw.to_bytes(64, 'big'))}")
 
 
 # S19: what must be there, and exactly equal.
