@@ -1,5 +1,6 @@
 from tokens.models.access_token import AccessToken
 from tokens.models.bulk_operation import BulkChunk, BulkOperation
+from tokens.models.idempotency import DoneBefore
 from tokens.models.last_use import LastUse
 from tokens.models.notice import Notice
 from tokens.models.purged_secret import PurgedSecret
@@ -13,6 +14,7 @@ __all__ = [
     "AccessToken",
     "BulkChunk",
     "BulkOperation",
+    "DoneBefore",
     "LastUse",
     "Notice",
     "PurgedSecret",
