@@ -76,7 +76,9 @@ def _owners(beginning: str) -> list[int]:
     begun = User.objects.order_by().annotate(folded=Lower("username")).filter(folded__startswith=beginning)
     owners = list(begun.values_list("pk", flat=True)[: MAX_OWNERS + 1])
     if len(owners) > MAX_OWNERS:
-        raise ValidationError(f"More than {MAX_OWNERS} user ids begin with “{beginning}”. Write more of it.")
+        raise ValidationError(
+            f"More than {MAX_OWNERS} user ids begin with “{beginning}”. Write more of it.", code="too_many"
+        )
     return owners
 
 

@@ -8,10 +8,10 @@ from django.db.models import Q
 from django.utils import timezone
 
 from osmo_portal.events.actor import Actor
-from osmo_portal.events.trail import AuditedModel, AuditedQuerySet, record
+from osmo_portal.events.trail import AuditedModel, AuditedQuerySet, audited, record
 from profiles import names
 from profiles.models.role import Role
-from profiles.rules import DEFAULT_ROLE, USER_ROLE
+from profiles.rules import DEFAULT_ROLE, USER_ROLE, require_reason
 
 if TYPE_CHECKING:
     from profiles.models.user import User
@@ -85,3 +85,13 @@ class RoleAssignment(AuditedModel):
 
     def __str__(self) -> str:
         return f"{self.user} holds {self.role}"
+
+    def end(self, *, by: Actor, reason: str) -> None:
+        """As User.remove_role, if it is this assignment by which the user holds the role."""
+        with audited():
+            counted = RoleAssignment.objects.effective().filter(pk=self.pk).exists()
+            if counted:
+                self.user.remove_role(self.role.name, by=by, reason=require_reason(reason))
+                self.refresh_from_db()
+            if not counted or self.removed_at is None:
+                raise ValidationError("This assignment does not count any more.", code="conflict")

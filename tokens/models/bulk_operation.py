@@ -164,10 +164,13 @@ class BulkOperation(models.Model):
             record("tokens.bulk_previewed", by, operation, **operation._told())
         return operation
 
-    def start(self, tokens: AccessTokenQuerySet, *, by: Actor, digest: str, reason: str) -> None:
+    def start(
+        self, tokens: AccessTokenQuerySet, *, by: Actor, digest: str, reason: str, expect: int | None = None
+    ) -> None:
         """Freezes the set, if it still is the one of `digest`, for `run` to work through. Changes no token by itself.
 
-        Raises ValidationError with the code "conflict" where the set has changed, or the operation has begun.
+        With `expect`, so many tokens of it must have been to change. Raises ValidationError with the code "conflict"
+        where the set has changed, or the operation has begun.
         """
         with audited():
             operation = self._locked()
@@ -176,6 +179,7 @@ class BulkOperation(models.Model):
                 raise PermissionDenied("Only who looked at the preview may go on from it. Make a preview of your own.")
             if operation.stage != Stage.PREVIEWED:
                 raise ValidationError("This has been begun already. Nothing was begun twice.", code="conflict")
+            operation._require_expected(None, expect)
             operation._require_same(operation._freeze(tokens), digest)
             operation._begin(by, require_reason(reason))
         self.refresh_from_db()
