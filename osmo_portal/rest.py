@@ -1,22 +1,26 @@
-"""What all viewsets under /api/v1/ share: strict input, one way to page, and no filter that was not declared."""
+"""What all views under /api/v1/ share: strict input, lists, and versions of what they show."""
 
 import json
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, NoReturn
 
+from django.contrib.admin import SimpleListFilter
 from django.core.exceptions import RequestDataTooBig
-from django.db.models import QuerySet
-from django_filters.rest_framework import DjangoFilterBackend  # type: ignore[import-untyped]
+from django.db.models import Model, QuerySet
+from django.http import Http404
 from rest_framework import serializers
-from rest_framework.exceptions import NotFound, ParseError, ValidationError
-from rest_framework.pagination import Cursor, CursorPagination
+from rest_framework.exceptions import ParseError, ValidationError
 from rest_framework.parsers import BaseParser
 from rest_framework.request import Request
+from rest_framework.response import Response
 from rest_framework.views import APIView
 from rest_framework.viewsets import GenericViewSet
 
+from osmo_portal import versions
+from osmo_portal.lists import Keyset, ListFilters
 from osmo_portal.problems import TooLarge
 
 DEEPEST = 32  # levels of nesting; policies need five
@@ -103,46 +107,12 @@ class Change(Input):
         return attrs
 
 
+class Nothing(Input):
+    """An empty object: there is nothing to say."""
+
+
 class Reason(Input):
     reason = Text(max_length=2_000)
-
-
-class ByNumber(CursorPagination):
-    """Pages that neither repeat nor miss a record while others are added. A page costs the same wherever it is."""
-
-    ordering = "pk"
-    page_size = 100
-    page_size_query_param = "page_size"
-    max_page_size = 1_000
-
-    def decode_cursor(self, request: Request) -> Cursor | None:
-        cursor = super().decode_cursor(request)
-        if cursor and cursor.position is not None and not re.fullmatch("[0-9]{1,18}", str(cursor.position)):
-            raise NotFound(self.invalid_cursor_message)
-        return cursor
-
-    def get_page_size(self, request: Request) -> int | None:
-        asked = request.query_params.get(self.page_size_query_param)
-        if asked is not None and not re.fullmatch("[1-9][0-9]{0,8}", asked):
-            raise ValidationError({"page_size": [f"Give a number from 1 to {self.max_page_size}."]})
-        return super().get_page_size(request)
-
-
-class DeclaredFilters(DjangoFilterBackend):  # type: ignore[misc]
-    """Refuses a parameter that no filter declares, or that is empty: a list left unfiltered by it would mislead."""
-
-    def filter_queryset(self, request: Request, queryset: QuerySet[Any], view: Any) -> QuerySet[Any]:
-        if view.action != "list":
-            return queryset
-        declared = {*view.filterset_class.base_filters, "cursor", "page_size"}
-        unknown = sorted(set(request.query_params) - declared)
-        if unknown:
-            message = f"There is no such parameter here. There are: {', '.join(sorted(declared))}."
-            raise ValidationError({name[:100]: [message] for name in unknown[:20]})
-        empty = sorted(name for name, value in request.query_params.dict().items() if not str(value).strip())
-        if empty:
-            raise ValidationError({name: ["Give a value, or leave the parameter out."] for name in empty})
-        return super().filter_queryset(request, queryset, view)  # type: ignore[no-any-return]
 
 
 class Asking(APIView):
@@ -163,12 +133,49 @@ class RestView(Asking):
 
 
 class RestViewSet(Asking, GenericViewSet[Any]):
-    """Reads by `serializer_class`."""
+    """Reads by `serializer_class`, lists by the filters of the console's `section` and by `more_filters`.
 
-    pagination_class = ByNumber
-    filter_backends = [DeclaredFilters]
+    An answer about one record carries its version as `ETag`; `unversioned` members of it do not count.
+    """
+
+    section: type[Model] | None = None
+    more_filters: Sequence[type[SimpleListFilter]] = ()
+    orderings: Mapping[str, str] = {}  # what lists may be sorted by, and the field, which has an index
+    default_order = "pk"
+    unversioned: frozenset[str] = frozenset()
+    pagination_class = Keyset
+    filter_backends = [ListFilters]
     lookup_value_converter = "int"
 
-    def shown(self, pk: int) -> Any:
-        """The object as it is now, for the answer to the request that changed it."""
-        return self.get_serializer(self.get_queryset().get(pk=pk)).data
+    def retrieve(self, request: Request, pk: int) -> Response:
+        self.asked(Nothing, request.query_params.dict())
+        return self.answer(pk)
+
+    def answer(self, pk: int, status: int = 200) -> Response:
+        """The record as it is now, for the answer to the request that asked for it, made it or changed it."""
+        record = self.get_queryset().filter(pk=pk).first()
+        if record is None:
+            raise Http404
+        shown = self.get_serializer(record).data
+        return Response(shown, status, headers={"ETag": versions.etag(shown, self.unversioned)})
+
+    @contextmanager
+    def as_seen(self, pk: int, *first: QuerySet[Any]) -> Iterator[None]:
+        """What follows is done to the record in the version that `If-Match` names, or not at all.
+
+        `first` are rows that the change will lock before the record itself; so no two wait mutually.
+        """
+        wanted = versions.wanted(self.request)
+        if wanted is None:
+            yield
+            return
+        rows = self.queryset.model._default_manager.filter(pk=pk)  # type: ignore[union-attr]
+        with versions.held(*first, rows):
+            if self.answer(pk)["ETag"] not in wanted:
+                raise versions.Mismatch
+            yield
+
+    def require_version(self) -> None:
+        """For what overwrites: without the version that was looked at, somebody's change would be lost."""
+        if "If-Match" not in self.request.headers:
+            raise versions.VersionRequired
