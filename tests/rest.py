@@ -37,11 +37,12 @@ class Rest:
     def post(self, path: str, body: Any = None, **headers: str) -> Any:
         return self.call("POST", path, body, **headers)
 
-    def patch(self, path: str, body: Any = None) -> Any:
-        return self.call("PATCH", path, body)
+    def patch(self, path: str, body: Any = None, *, if_match: str = "*") -> Any:
+        """Whatever the version is, unless `if_match` names one."""
+        return self.call("PATCH", path, body, if_match=if_match)
 
-    def delete(self, path: str) -> Any:
-        return self.call("DELETE", path)
+    def delete(self, path: str, **headers: str) -> Any:
+        return self.call("DELETE", path, **headers)
 
     def names(self, path: str, key: str = "name") -> set[str]:
         """What a list holds."""

@@ -17,6 +17,7 @@ from osmo_portal.events.models import Event, EventLine
 from profiles.models import Pool, Role, RoleAssignment, User
 from tests.bulk import many_tokens
 from tests.cast import PLAIN_ROLE, POOL_ROLE, Cast, in_days
+from tests.rest import Rest
 from tests.terminal import Terminal
 from tokens import exchange, jwt, standing
 from tokens.models import AccessToken, BulkOperation, Secret, SigningKey, TerminalSignIn, batches
@@ -433,3 +434,32 @@ def test_a_deactivation_leaves_no_terminal_signed_in_whoever_is_faster(committed
         if terminal.tokens:
             assert terminal.refresh().status_code == 400
             assert terminal.wire().get("/api/profile/settings").status_code == 401
+
+
+def test_of_two_requests_with_one_idempotency_key_one_is_done(committed: Cast):
+    body = {"owner": "robot", "name": "nightly", "expires_at": str(in_days(31)), "roles": [POOL_ROLE]}
+    for number in range(ROUNDS):
+        callers = [Rest(person="grace"), Rest(person="grace")]
+        wanted = {**body, "name": f"nightly-{number}"}
+
+        answers = race(*(partial(rest.post, "tokens", wanted, idempotency_key=f"key-{number}") for rest in callers))
+
+        assert sorted(answer.status_code for answer in answers) == [201, 409]
+        issued, refused = sorted(answers, key=lambda answer: answer.status_code)
+        assert refused.json()["token"] == issued.json()["id"]
+        assert "secret" not in refused.json()
+
+
+def test_of_two_changes_to_the_version_that_both_saw_one_is_made(committed: Cast):
+    for number in range(ROUNDS):
+        callers = [Rest(person="grace"), Rest(person="grace")]
+        tag = callers[0].get(f"pools/{committed.pool.pk}")["ETag"]
+
+        answers = race(
+            *(
+                partial(rest.patch, f"pools/{committed.pool.pk}", {"description": f"{number} by {n}"}, if_match=tag)
+                for n, rest in enumerate(callers)
+            )
+        )
+
+        assert sorted(answer.status_code for answer in answers) == [200, 412]

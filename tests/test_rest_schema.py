@@ -1,8 +1,13 @@
 """The OpenAPI description: valid, complete, and for those who are signed in."""
 
+from typing import Any
+
 import pytest
 from django.core.management import call_command
+from jsonschema import Draft202012Validator  # type: ignore[import-untyped]
 from openapi_spec_validator import validate
+from referencing import Registry, Resource
+from referencing.jsonschema import DRAFT202012
 
 from tests.cast import Cast
 from tests.rest import Rest
@@ -28,11 +33,23 @@ def test_it_describes_every_address_of_the_api_and_none_of_the_released_clients(
 
     assert set(paths) == {
         "/api/v1/access/check",
+        "/api/v1/assignments",
+        "/api/v1/assignments/{id}",
+        "/api/v1/events",
+        "/api/v1/events/chain",
+        "/api/v1/events/{id}",
+        "/api/v1/events/{id}/lines",
         "/api/v1/pools",
         "/api/v1/pools/{id}",
         "/api/v1/roles",
         "/api/v1/roles/{id}",
+        "/api/v1/token-operations",
+        "/api/v1/token-operations/{id}",
+        "/api/v1/token-operations/{id}/continue",
+        "/api/v1/token-operations/{id}/execute",
+        "/api/v1/token-operations/{id}/stop",
         "/api/v1/tokens",
+        "/api/v1/tokens/find",
         "/api/v1/tokens/{id}",
         "/api/v1/tokens/{id}/resume",
         "/api/v1/tokens/{id}/revoke",
@@ -41,6 +58,11 @@ def test_it_describes_every_address_of_the_api_and_none_of_the_released_clients(
         "/api/v1/users",
         "/api/v1/users/{id}",
         "/api/v1/users/{id}/assign-role",
+        "/api/v1/users/{id}/deactivate",
+        "/api/v1/users/{id}/groups",
+        "/api/v1/users/{id}/hand-over",
+        "/api/v1/users/{id}/hand-over-accounts",
+        "/api/v1/users/{id}/reactivate",
         "/api/v1/users/{id}/remove-role",
         "/api/v1/whoami",
     }
@@ -60,3 +82,36 @@ def test_the_secret_is_in_the_two_answers_that_make_one(cast: Cast):
     }
 
     assert answers == {("/api/v1/tokens", "post"), ("/api/v1/tokens/{id}/rotate", "post")}
+
+
+def described() -> dict[str, Any]:
+    return Rest(person="grace").get("schema").json()
+
+
+def test_every_operation_has_examples_that_fit_what_is_described(cast: Cast):
+    schema = described()
+    registry = Registry().with_resource("urn:portal", Resource.from_contents(schema, DRAFT202012))
+    seen = 0
+    for path, methods in schema["paths"].items():
+        for method, operation in methods.items():
+            media = [operation["requestBody"]] if "requestBody" in operation else []
+            media += [answer for answer in operation["responses"].values() if "content" in answer]
+            assert media or method == "delete", path
+            for content in [one["content"]["application/json"] for one in media]:
+                reference = {"$ref": f"urn:portal{content['schema']['$ref']}"}
+                Draft202012Validator(reference, registry=registry).validate(content["example"])
+                seen += 1
+    assert seen > 60
+
+
+def test_every_operation_describes_its_errors(cast: Cast):
+    schema = described()
+    for path, methods in schema["paths"].items():
+        for method, operation in methods.items():
+            wanted = (
+                {"400", "401", "403"} | ({"404"} if "{" in path else set()) | ({"428"} if method == "patch" else set())
+            )
+            assert wanted <= set(operation["responses"]), (path, method)
+            assert operation["security"], path
+    assert schema["components"]["responses"]["Problem412"]["content"]["application/problem+json"]["example"]
+    assert set(schema["components"]["securitySchemes"]) == {"jwt", "session"}

@@ -5,6 +5,7 @@ from rest_framework.request import Request
 from rest_framework.views import APIView
 
 from osmo_portal.events.actor import Actor
+from profiles.rules import reads_everything
 
 
 class ServiceAccountsReadTheirProfile(BasePermission):
@@ -33,3 +34,20 @@ class OnlyAdministratorsHandleUsers(BasePermission):
 
     def has_permission(self, request: Request, view: APIView) -> bool:
         return bool(request.auth) and Actor.of(request).is_administrator
+
+
+class OnlyTheConsolesPeopleSee(BasePermission):
+    """Sets of tokens and the events are for who may open the console, and for programs of an administrator."""
+
+    message = "Only administrators, operators and auditors may see this."
+
+    def has_permission(self, request: Request, view: APIView) -> bool:
+        return bool(request.auth) and reads_everything(Actor.of(request))
+
+
+class OnlyAdministratorsAndAuditorsSee(BasePermission):
+    message = "Only administrators and auditors may see this."
+
+    def has_permission(self, request: Request, view: APIView) -> bool:
+        by = Actor.of(request) if request.auth else None
+        return bool(by and (by.is_administrator or by.is_auditor))

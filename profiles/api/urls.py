@@ -3,12 +3,14 @@ from drf_spectacular.views import SpectacularJSONAPIView
 from rest_framework.permissions import IsAuthenticated
 from rest_framework.routers import SimpleRouter
 
-from profiles.api import cli, cli_users, rest
+from profiles.api import cli, cli_users, events, rest
 
 router = SimpleRouter(trailing_slash=False, use_regex_path=False)
 router.register("users", rest.UserViewSet)
 router.register("roles", rest.RoleViewSet)
+router.register("assignments", rest.AssignmentViewSet)
 router.register("pools", rest.PoolViewSet)
+router.register("events", events.EventViewSet)
 
 urlpatterns = [
     path("api/version", cli.version),

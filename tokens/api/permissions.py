@@ -35,3 +35,11 @@ class AuditorsChangeNothing(BasePermission):
         if request.method in SAFE_METHODS or not request.auth:
             return True
         return not Actor.of(request).changes_nothing
+
+
+class OnlyAdministratorsAndOperatorsLookUpSecrets(BasePermission):
+    message = "Only administrators and operators may look up whose secret something is."
+
+    def has_permission(self, request: Request, view: APIView) -> bool:
+        by = Actor.of(request) if request.auth else None
+        return bool(by and (by.is_administrator or by.is_operator))

@@ -1,61 +1,66 @@
 """Tokens under /api/v1/. What the caller may not know of is not there; the ways in of the model decide the rest."""
 
-from datetime import UTC, date, datetime, time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
 
-import django_filters  # type: ignore[import-untyped]
 from django.db.models import Prefetch
 from django.utils import timezone
 from django.views.decorators.debug import sensitive_variables
-from drf_spectacular.utils import extend_schema
+from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework import mixins, status
 from rest_framework.decorators import action
 from rest_framework.permissions import IsAuthenticated
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from osmo_portal import versions
+from osmo_portal.console.filters import TypedFilter
 from osmo_portal.events.actor import Actor
+from osmo_portal.events.trail import audited
+from osmo_portal.problems import Unprocessable
 from osmo_portal.rest import Reason, RestViewSet
-from profiles.models import Kind
+from profiles.models import User
 from tokens import rules
-from tokens.api.permissions import AuditorsChangeNothing, ServiceAccountsIssueNothing
-from tokens.api.serializers import IssuedTokenSerializer, NewToken, Rotation, TokenSerializer
-from tokens.models import AccessToken, Secret
-from tokens.models.token_set import AccessTokenQuerySet, State
+from tokens.api.permissions import (
+    AuditorsChangeNothing,
+    OnlyAdministratorsAndOperatorsLookUpSecrets,
+    ServiceAccountsIssueNothing,
+)
+from tokens.api.serializers import Found, IssuedTokenSerializer, NewToken, Pasted, Rotation, TokenSerializer
+from tokens.lookup import look_up
+from tokens.models import AccessToken, DoneBefore, Secret
+from tokens.models.idempotency import OtherRequest
+from tokens.models.token_set import AccessTokenQuerySet
+
+KEY = OpenApiParameter(
+    "Idempotency-Key",
+    {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]+$"},
+    OpenApiParameter.HEADER,
+    description="Of your choice, the same at each try: what was done is not done again for 24 hours.",
+)
 
 
-class TokenFilter(django_filters.FilterSet):  # type: ignore[misc]
-    state = django_filters.ChoiceFilter(method="in_state", choices=State.choices)
-    owner = django_filters.CharFilter(field_name="owner__username")
-    kind = django_filters.ChoiceFilter(method="of_kind", choices=Kind.choices)
-    role = django_filters.CharFilter(method="carrying", label="Tokens on which the role was put.")
-    pool = django_filters.CharFilter(method="reaching", label="Tokens with a role that reaches the pool.")
-    name = django_filters.CharFilter(method="named_like", label="A name, or a pattern with * and ?.")
-    unused_since = django_filters.DateFilter(method="unused", label="Not used since 00:00 UTC of the day.")
+class NameFilter(TypedFilter):
+    title = "name, or a pattern with * and ?"
+    parameter_name = "name"
 
-    def in_state(self, tokens: AccessTokenQuerySet, _name: str, state: str) -> AccessTokenQuerySet:
-        return tokens.in_state(state)
+    def narrow(self, queryset: Any, typed: str) -> Any:
+        return self.narrowed(queryset, typed)
 
-    def of_kind(self, tokens: AccessTokenQuerySet, _name: str, kind: str) -> AccessTokenQuerySet:
-        return tokens.of_kind(kind)
-
-    def carrying(self, tokens: AccessTokenQuerySet, _name: str, role: str) -> AccessTokenQuerySet:
-        return tokens.carrying([role])
-
-    def reaching(self, tokens: AccessTokenQuerySet, _name: str, pool: str) -> AccessTokenQuerySet:
-        return tokens.reaching(pool)
-
-    def named_like(self, tokens: AccessTokenQuerySet, _name: str, glob: str) -> AccessTokenQuerySet:
-        return tokens.named_like(glob)
-
-    def unused(self, tokens: AccessTokenQuerySet, _name: str, day: date) -> AccessTokenQuerySet:
-        return tokens.unused_since(datetime.combine(day, time.min, UTC))
+    @staticmethod
+    def narrowed(tokens: AccessTokenQuerySet, typed: str) -> AccessTokenQuerySet:
+        return tokens.named_like(typed) if {"*", "?"} & {*typed} else tokens.filter(name=typed)
 
 
-class TokenViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, RestViewSet):
+class TokenViewSet(mixins.ListModelMixin, RestViewSet):
     permission_classes = [IsAuthenticated, AuditorsChangeNothing, ServiceAccountsIssueNothing]
     queryset = AccessToken.objects.none()
     serializer_class = TokenSerializer
-    filterset_class = TokenFilter
+    section = AccessToken
+    more_filters = (NameFilter,)
+    orderings = {"name": "name", "expires_at": "expires_at", "issued_at": "issued_at"}
+    unversioned = frozenset({"last_used_at"})
 
     def get_queryset(self) -> AccessTokenQuerySet:
         """Three queries, however many tokens: tokens with their users, roles, secrets without their digests."""
@@ -63,45 +68,93 @@ class TokenViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, RestViewSet
         visible = rules.visible_tokens(Actor.of(self.request)).with_state()
         return visible.select_related("created_by", "ended_by").prefetch_related(live)
 
-    @extend_schema(request=NewToken, responses={201: IssuedTokenSerializer})
+    @extend_schema(request=NewToken, parameters=[KEY], responses={201: IssuedTokenSerializer})
     def create(self, request: Request) -> Response:
         """Issues a token. Its secret is in this answer and nowhere else. A token of that name: 409 with its number."""
-        asked = self.asked(NewToken)
-        token = AccessToken.issue(by=Actor.of(request), expires=asked.pop("expires_at"), **asked)
-        return self._with_secret(token, status.HTTP_201_CREATED)
 
-    @extend_schema(request=Rotation, responses=IssuedTokenSerializer)
+        def issue() -> AccessToken:
+            asked = self.asked(NewToken)
+            return AccessToken.issue(by=Actor.of(request), expires=asked.pop("expires_at"), **asked)
+
+        return self._with_secret(self._once("issue", issue), status.HTTP_201_CREATED)
+
+    @extend_schema(request=Rotation, parameters=[KEY], responses=IssuedTokenSerializer)
     @action(detail=True, methods=["post"])
     def rotate(self, request: Request, pk: int) -> Response:
         """Gives the token a new secret, which is in this answer and nowhere else; the old one ends with the grace."""
         token: AccessToken = self.get_object()
-        return self._with_secret(token.rotate(by=Actor.of(request), **self.asked(Rotation)), status.HTTP_200_OK)
 
-    @extend_schema(request=Reason, responses=TokenSerializer)
+        def rotate() -> AccessToken:
+            with self._as_seen(token):
+                return token.rotate(by=Actor.of(request), **self.asked(Rotation))
+
+        return self._with_secret(self._once(f"rotate {pk}", rotate), status.HTTP_200_OK)
+
+    @extend_schema(request=Reason)
     @action(detail=True, methods=["post"])
     def revoke(self, request: Request, pk: int) -> Response:
         """Ends the token for good; its JWTs are refused here at once."""
-        token: AccessToken = self.get_object()
-        token.revoke(by=Actor.of(request), **self.asked(Reason))
-        return Response(self.shown(token.pk))
+        return self._changed(AccessToken.revoke)
 
-    @extend_schema(request=Reason, responses=TokenSerializer)
+    @extend_schema(request=Reason)
     @action(detail=True, methods=["post"])
     def suspend(self, request: Request, pk: int) -> Response:
-        token: AccessToken = self.get_object()
-        token.suspend(by=Actor.of(request), **self.asked(Reason))
-        return Response(self.shown(token.pk))
+        """Stops the token until it is resumed."""
+        return self._changed(AccessToken.suspend)
 
-    @extend_schema(request=Reason, responses=TokenSerializer)
+    @extend_schema(request=Reason)
     @action(detail=True, methods=["post"])
     def resume(self, request: Request, pk: int) -> Response:
+        """Lets a suspended token work again."""
+        return self._changed(AccessToken.resume)
+
+    @extend_schema(request=Pasted, responses=Found)
+    @action(
+        detail=False,
+        methods=["post"],
+        permission_classes=[IsAuthenticated, OnlyAdministratorsAndOperatorsLookUpSecrets],
+    )
+    @sensitive_variables()
+    def find(self, request: Request) -> Response:
+        """Whose secret is this? Takes the secret or its SHA-256; that somebody asked is kept in the events."""
+        secret, purged = look_up(self.asked(Pasted)["secret"], by=Actor.of(request))
+        token = self.get_queryset().get(pk=secret.token_id) if secret else None
+        shown = Found({"token": token, "which": secret, "purged": purged}, context=self.get_serializer_context()).data
+        return Response(shown, headers={"Cache-Control": "no-store"})
+
+    def _changed(self, change: Callable[..., None]) -> Response:
         token: AccessToken = self.get_object()
-        token.resume(by=Actor.of(request), **self.asked(Reason))
-        return Response(self.shown(token.pk))
+        asked = self.asked(Reason)
+        with self._as_seen(token):
+            change(token, by=Actor.of(self.request), **asked)
+        return self.answer(token.pk)
+
+    def _as_seen(self, token: AccessToken) -> Any:
+        return self.as_seen(token.pk, User.objects.filter(pk=token.owner_id))
+
+    def _once(self, what: str, change: Callable[[], AccessToken]) -> AccessToken:
+        """Does it, unless the same was done with the request's `Idempotency-Key`."""
+        key = self.request.headers.get("Idempotency-Key")
+        if key is None:
+            return change()
+        with audited(), _told_apart():
+            claimed = DoneBefore.claim(Actor.of(self.request).user, key, what, self.request.data)
+            token = change()
+            claimed.done(token.pk)
+        return token
 
     @sensitive_variables()
     def _with_secret(self, token: AccessToken, code: int) -> Response:
         fresh = self.get_queryset().get(pk=token.pk)
         fresh.plaintext = token.plaintext
         shown = IssuedTokenSerializer(fresh, context=self.get_serializer_context()).data
-        return Response(shown, code, headers={"Cache-Control": "no-store"})
+        tag = versions.etag(shown, self.unversioned | {"secret"})
+        return Response(shown, code, headers={"Cache-Control": "no-store", "ETag": tag})
+
+
+@contextmanager
+def _told_apart() -> Iterator[None]:
+    try:
+        yield
+    except OtherRequest as error:
+        raise Unprocessable(error.messages[0]) from None

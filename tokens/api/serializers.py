@@ -4,25 +4,31 @@ import re
 from datetime import timedelta
 from typing import Any, Literal
 
+from django.utils import timezone
+from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 from rest_framework.exceptions import ValidationError
 
 from osmo_portal.events.actor import Actor
 from osmo_portal.rest import Input, Text
 from profiles import names
+from profiles.api.serializers import person_named
 from profiles.models import Kind, User
 from profiles.policies import Statement
 from profiles.policies.forms import MAX_TEXT
 from profiles.rules import visible_users
-from tokens.models import AccessToken
+from tokens.models import AccessToken, BulkOperation, PurgedSecret, Secret
+from tokens.models.bulk_operation import MAX_TOKENS, Action
 from tokens.models.token_set import DEFAULT_GRACE, MAX_GRACE, State
+
+MAX_FILTERS = 20
 
 
 class TokenSerializer(serializers.ModelSerializer[AccessToken]):
     owner = serializers.SlugRelatedField[User](slug_field="username", read_only=True)
     kind = serializers.CharField(source="owner.kind", read_only=True)
-    created_by = serializers.SlugRelatedField[User](slug_field="username", read_only=True)
-    ended_by = serializers.SlugRelatedField[User](slug_field="username", read_only=True)
+    created_by = serializers.SlugRelatedField[User](slug_field="username", read_only=True, allow_null=True)
+    ended_by = serializers.SlugRelatedField[User](slug_field="username", read_only=True, allow_null=True)
     state = serializers.ChoiceField(choices=State.choices, read_only=True)
     roles = serializers.ListField(
         source="role_names", child=serializers.CharField(), read_only=True, help_text="What it carries now."
@@ -213,3 +219,146 @@ class AccessAnswer(serializers.Serializer[Any]):
     statements = StatementSerializer(
         source="said", many=True, read_only=True, help_text="All that have a say, denies first: the first one decides."
     )
+
+
+# Whose secret something is.
+
+
+class Pasted(Input):
+    secret = Text(max_length=2_000, help_text="A secret, or its SHA-256; what stands around it does not matter.")
+
+
+class KnownSecret(serializers.ModelSerializer[Secret]):
+    """Never the secret itself, nor its digest."""
+
+    class Meta:
+        model = Secret
+        fields = ["hint", "created_at", "first_used_at", "retires_at"]
+        read_only_fields = fields
+
+
+class KnownPurged(serializers.ModelSerializer[PurgedSecret]):
+    """What is left of a secret whose token was purged."""
+
+    class Meta:
+        model = PurgedSecret
+        fields = ["token_id", "label", "ended_at", "purged_at"]
+        read_only_fields = fields
+
+
+class Found(serializers.Serializer[Any]):
+    """All null: nobody has this secret."""
+
+    token = TokenSerializer(read_only=True, allow_null=True)
+    which = KnownSecret(read_only=True, allow_null=True, help_text="Which of the token's secrets it is.")
+    purged = KnownPurged(read_only=True, allow_null=True)
+
+
+# Sets of tokens.
+
+
+class NewOperation(Input):
+    action = serializers.ChoiceField(choices=Action.choices)
+    filters = serializers.DictField(
+        child=Text(max_length=254),
+        help_text="As of the list of tokens, by name. Empty: all tokens that are not revoked.",
+    )
+    at = serializers.DateTimeField(
+        required=False, allow_null=True, help_text="For expire: when they end, later than now."
+    )
+    accountable = Text(max_length=names.MAX_LENGTH, required=False, help_text="For hand-over: the person's user id.")
+
+    def validate_filters(self, filters: dict[str, str]) -> dict[str, str]:
+        if len(filters) > MAX_FILTERS:
+            raise ValidationError(f"Give at most {MAX_FILTERS} filters.")
+        return filters
+
+    def validate_accountable(self, username: str) -> User:
+        return person_named(username)
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        if attrs.get("at") and attrs["action"] != Action.EXPIRE:
+            raise ValidationError({"at": "Only ending has an instant."})
+        if attrs.get("at") and attrs["at"] <= timezone.now():
+            raise ValidationError({"at": "This instant is over. Leave it out to end them at once."})
+        if ("accountable" in attrs) != (attrs["action"] == Action.HAND_OVER):
+            raise ValidationError({"accountable": "It goes with handing over, and only with that."})
+        return attrs
+
+
+class Execution(Input):
+    digest = Text(max_length=64, help_text="Of the set, as the preview gave it.")
+    reason = Text(max_length=names.MAX_TEXT)
+    expect = serializers.IntegerField(
+        min_value=0, max_value=MAX_TOKENS, required=False, help_text="How many would change. Required for large sets."
+    )
+
+
+class CountedName(serializers.Serializer[Any]):
+    name = serializers.CharField()
+    tokens = serializers.IntegerField()
+
+
+class SampleToken(serializers.Serializer[Any]):
+    id = serializers.IntegerField()
+    token = serializers.CharField(help_text="Its owner and its name.")
+    state = serializers.ChoiceField(choices=State.choices)
+    expires_at = serializers.DateTimeField()
+
+
+class OperationSerializer(serializers.ModelSerializer[BulkOperation]):
+    """`count` tokens are in the set, `affected` of them would change as it was looked at, `changed` have."""
+
+    accountable = serializers.SlugRelatedField[User](slug_field="username", read_only=True, allow_null=True)
+    created_by = serializers.SlugRelatedField[User](slug_field="username", read_only=True, allow_null=True)
+    filters = serializers.DictField(child=serializers.CharField(), read_only=True)
+    owners = serializers.SerializerMethodField(help_text="Those with the most tokens.")
+    owner_count = serializers.IntegerField(source="seen.owner_count", read_only=True)
+    roles = serializers.SerializerMethodField()
+    sample = serializers.SerializerMethodField(help_text="The newest of them.")
+    remaining = serializers.IntegerField(read_only=True)
+    left_alone = serializers.IntegerField(read_only=True)
+
+    class Meta:
+        model = BulkOperation
+        fields = [
+            "id",
+            "action",
+            "stage",
+            "filters",
+            "at",
+            "accountable",
+            "reason",
+            "count",
+            "affected",
+            "beyond",
+            "digest",
+            "owners",
+            "owner_count",
+            "roles",
+            "sample",
+            "handled",
+            "changed",
+            "left_alone",
+            "remaining",
+            "created_by",
+            "previewed_at",
+            "started_at",
+            "finished_at",
+        ]
+        read_only_fields = fields
+
+    @extend_schema_field(CountedName(many=True))
+    def get_owners(self, operation: BulkOperation) -> list[dict[str, Any]]:
+        return [{"name": name, "tokens": tokens} for name, tokens in operation.seen.get("owners", ())]
+
+    @extend_schema_field(CountedName(many=True))
+    def get_roles(self, operation: BulkOperation) -> list[dict[str, Any]]:
+        return [{"name": name, "tokens": tokens} for name, tokens in operation.seen.get("roles", ())]
+
+    @extend_schema_field(SampleToken(many=True))
+    def get_sample(self, operation: BulkOperation) -> list[dict[str, Any]]:
+        seen = operation.seen.get("sample", ())
+        return [
+            {"id": one["pk"], "token": one["label"], **{n: one[n] for n in ("state", "expires_at")}} for one in seen
+        ]

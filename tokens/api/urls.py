@@ -7,10 +7,11 @@ the caller's tokens, so both fit beside each other, except that no new token may
 from django.urls import include, path
 from rest_framework.routers import SimpleRouter
 
-from tokens.api import access, cli, cli_users, rest, terminal
+from tokens.api import access, cli, cli_users, operations, rest, terminal
 
 router = SimpleRouter(trailing_slash=False, use_regex_path=False)
 router.register("tokens", rest.TokenViewSet)
+router.register("token-operations", operations.OperationViewSet)
 
 urlpatterns = [
     path("api/auth/keys", cli.keys),
