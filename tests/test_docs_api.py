@@ -56,7 +56,7 @@ def test_each_example_does_what_it_says(cast: Cast, rest: Rest):
         "pools/1": f"pools/{cast.pool.pk}",
         "token-operations/1/": "token-operations/1/",
     }
-    statuses, last = [], {}
+    statuses: list[int] = []
     for call in CALLS:
         method, path, headers, body = sent(call, known)
         assert headers.pop("authorization") == "Bearer $JWT"
@@ -66,9 +66,9 @@ def test_each_example_does_what_it_says(cast: Cast, rest: Rest):
 
         assert answer.status_code < 300, (call, answer.content)
         statuses.append(answer.status_code)
-        last = answer.json() if answer.content else {}
-        if "digest" in last:
-            known |= {"$DIGEST": last["digest"], "token-operations/1/": f"token-operations/{last['id']}/"}
+        shown = answer.json() if answer.content else {}
+        if "digest" in shown:
+            known |= {"$DIGEST": shown["digest"], "token-operations/1/": f"token-operations/{shown['id']}/"}
     assert statuses == [200, 201, 200, 200, 204, 201, 200, 200, 200]
     assert Pool.objects.get(pk=cast.pool.pk).deleted_at
 
