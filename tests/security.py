@@ -54,7 +54,7 @@ def _outcomes(report: Path) -> dict[str, "Counter[str]"]:
         test = f"{case.get('classname', '').replace('.', '/')}.py::{case.get('name', '').partition('[')[0]}"
         kinds = {child.tag for child in case} & {"failure", "error", "skipped"}
         if test in found:
-            found[test][{"failure": "failed", "error": "failed"}.get(*kinds, "skipped") if kinds else "passed"] += 1
+            found[test][{"failure": "failed", "error": "failed"}.get(min(kinds), "skipped") if kinds else "passed"] += 1
     return found
 
 
