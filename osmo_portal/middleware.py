@@ -4,6 +4,8 @@ import ipaddress
 import re
 import uuid
 from collections.abc import Callable
+from functools import cache
+from typing import ClassVar
 
 from django.conf import settings
 from django.db import InterfaceError, OperationalError
@@ -37,9 +39,14 @@ def client_address(request: HttpRequest) -> str | None:
         except ValueError:
             break  # what stands left of nonsense cannot be trusted either
         address = getattr(address, "ipv4_mapped", None) or address
-        if not any(address in ipaddress.ip_network(network) for network in settings.TRUSTED_PROXIES):
+        if not any(address in _network(written) for written in settings.TRUSTED_PROXIES):
             break
     return str(address) if address else None
+
+
+@cache
+def _network(written: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network:
+    return ipaddress.ip_network(written)
 
 
 class RequestFacts:
@@ -56,7 +63,8 @@ class RequestFacts:
             response: HttpResponse = error_answer(request, 400, "The address holds a NUL character. Remove it.")
         else:
             # Released clients build some addresses with a double slash; older ones send it.
-            request.path_info = re.sub("^/{2,}", "/", request.path_info)
+            if request.path_info.startswith("//"):
+                request.path_info = re.sub("^/+", "/", request.path_info)
             response = self.get_response(request)
         response["x-request-id"] = request.id  # type: ignore[attr-defined]
         return response
@@ -77,6 +85,36 @@ class KnownHost(CommonMiddleware):
         return None if ANY_HOST.fullmatch(request.path_info) else super().process_request(request)
 
 
+# A program's request goes from PagesFrom to PagesTo at once, past the sessions, messages and sign-ins in between, which
+# cost more than a JWT does.
+
+
+class PagesFrom:
+    def __init__(self, get_response: View) -> None:
+        self.to_pages, self.past_them = get_response, PagesTo.inner
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        return (self.past_them if _is_of_program(request) else self.to_pages)(request)
+
+
+class PagesTo:
+    inner: ClassVar[View]  # of the list that Django reads now, from its end on
+
+    def __init__(self, get_response: View) -> None:
+        self.get_response = get_response
+        PagesTo.inner = self
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        return self.get_response(request)
+
+
+def _is_of_program(request: HttpRequest) -> bool:
+    """Only under /api/v1/ a browser's session counts as well."""
+    if not request.path_info.startswith("/api/"):
+        return False
+    return Door.of_api(request.path_info) == Door.CLI or not request.META.get("HTTP_COOKIE")
+
+
 class SecurityHeaders:
     """A constant Content-Security-Policy, and no caching of what a program or a signed-in person was told."""
 
@@ -86,7 +124,7 @@ class SecurityHeaders:
     def __call__(self, request: HttpRequest) -> HttpResponse:
         response = self.get_response(request)
         response.setdefault("Content-Security-Policy", CONTENT_SECURITY_POLICY)
-        if not request.path_info.startswith(f"/{settings.STATIC_URL.strip('/')}/"):
+        if not request.path_info.startswith(settings.STATIC_URL):
             response.setdefault("Cache-Control", "no-store")
         return response
 

@@ -58,12 +58,15 @@ MIDDLEWARE = [
     "osmo_portal.middleware.SecurityHeaders",
     "osmo_portal.middleware.RequestFacts",
     "whitenoise.middleware.WhiteNoiseMiddleware",
-    "django.contrib.sessions.middleware.SessionMiddleware",
     "osmo_portal.middleware.KnownHost",
+    # What stands from here to PagesTo, requests of programs go past.
+    "osmo_portal.middleware.PagesFrom",
+    "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "allauth.account.middleware.AccountMiddleware",
+    "osmo_portal.middleware.PagesTo",
 ]
 
 ROOT_URLCONF = "osmo_portal.urls"
@@ -90,6 +93,7 @@ DATABASES = {"default": env.db_url("DATABASE_URL", default=f"sqlite:///{VAR_DIR 
 STATEMENT_TIMEOUT = env.int("STATEMENT_TIMEOUT", default=15)  # seconds; 0 where the database role sets it
 _database = DATABASES["default"]
 _database.setdefault("OPTIONS", {})
+_database["CONN_MAX_AGE"] = env.int("CONN_MAX_AGE", default=600)  # to open one costs more than most requests
 if _database["ENGINE"] == "django.db.backends.sqlite3":
     _database["OPTIONS"] |= {
         "transaction_mode": "IMMEDIATE",
@@ -98,7 +102,6 @@ if _database["ENGINE"] == "django.db.backends.sqlite3":
         "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA recursive_triggers=ON;",
     }
 else:
-    _database["CONN_MAX_AGE"] = env.int("CONN_MAX_AGE", default=600)
     _database["CONN_HEALTH_CHECKS"] = True
     _database["OPTIONS"].setdefault("prepare_threshold", 2)
     if STATEMENT_TIMEOUT:

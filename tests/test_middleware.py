@@ -230,3 +230,24 @@ def test_what_a_stranger_says_of_himself_does_not_count(cast: Cast, name: str) -
     response = wire.get("/api/profile/settings", **{name: "grace"})
     assert response.json()["profile"]["username"] == "ada"
     assert response.json()["roles"] == ["osmo-user"]
+
+
+@pytest.mark.parametrize(
+    ("path", "passed"),
+    [("/api/version", False), ("/api/v1/tokens", True), ("/apis", True), ("//api/version", False), ("/health", True)],
+)
+def test_a_programs_request_goes_past_what_is_for_pages(cast: Cast, path: str, passed: bool) -> None:
+    client = Client()
+    client.force_login(cast.grace)
+
+    request = client.request(PATH_INFO=path).wsgi_request
+
+    assert hasattr(request, "session") == hasattr(request, "user") == passed
+
+
+def test_without_a_browsers_session_nobody_is_asked_for_one(cast: Cast, django_assert_num_queries: Any) -> None:
+    with django_assert_num_queries(0):
+        response = Client().get("/api/v1/tokens")
+
+    assert response.status_code == 401
+    assert not hasattr(response.wsgi_request, "session")

@@ -2,12 +2,13 @@
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 from django.conf import settings
-from django.db.models import Exists, TextChoices
+from django.db.models import BigIntegerField, BinaryField, CharField, DateTimeField, Exists, Subquery, TextChoices
 from django.utils import timezone
 
+from osmo_portal.compiled import Compiled, Given
 from profiles.models import User
 from tokens import rules
 from tokens.models import AccessToken, Secret, SigningKey, TerminalSignIn
@@ -27,7 +28,8 @@ class Refusal(TextChoices):
 @dataclass(frozen=True, slots=True)
 class Standing:
     """A secret, its token and its owner as they are now. `roles` are the live ones, sorted; `dead_at` is the instant
-    (UTC) at which the secret ends at the latest; `refusal` is None where the secret works."""
+    (UTC) at which the secret ends at the latest; `refusal` is None where the secret works; `kid` is the key that signs
+    now, where a secret was asked for and there is a key."""
 
     secret_id: int
     token_id: int
@@ -39,6 +41,7 @@ class Standing:
     refusal: Refusal | None
     awaits_first_use: bool
     last_used_at: datetime | None
+    kid: str | None
 
     @property
     def label(self) -> str:
@@ -48,8 +51,7 @@ class Standing:
 _OWNER_FIELDS = {"id", "username", "kind", "display_name", "email", "is_active", "deleted_at", "accountable_id"}
 # from_db wants them in the model's order.
 _OWNER = tuple(f.attname for f in User._meta.concrete_fields if f.attname in _OWNER_FIELDS)
-_COLUMNS = (
-    *(f"token__owner__{name}" for name in _OWNER),
+_PATHS = (
     "id",
     "slot",
     "retires_at",
@@ -69,15 +71,62 @@ _COLUMNS = (
 )
 
 
+class _Row(NamedTuple):
+    """What _PATHS lead to, and the key that signs now."""
+
+    secret: int
+    slot: int | None
+    retires_at: datetime | None
+    first_used_at: datetime | None
+    token: int
+    name: str
+    issued_at: datetime
+    expires_at: datetime
+    suspended_at: datetime | None
+    ended_at: datetime | None
+    rotations: int
+    last_used_at: datetime | None
+    removed_at: datetime | None = None
+    deleted_at: datetime | None = None
+    role: str | None = None
+    max_token_days: int | None = None
+    kid: str | None = None
+
+
+def _facts(secrets: Any, *more: Any) -> Any:
+    """One row a role (a left join: at least one), since SQLite has no arrays."""
+    owner = [f"token__owner__{name}" for name in _OWNER]
+    return secrets.order_by().values_list(*owner, *_PATHS, *more)
+
+
+_NOW: Any = Given("now", DateTimeField())
+_OF_SECRET = Compiled(
+    lambda: _facts(
+        Secret.objects.filter(digest=Given("digest", BinaryField())),
+        Subquery(SigningKey.objects.signing(_NOW).values("kid")[:1]),
+    )
+)
+_OF_JWT = Compiled(
+    lambda: _facts(
+        Secret.objects.filter(
+            Exists(SigningKey.objects.published(_NOW).filter(kid=Given("kid", CharField()))),
+            pk=Given("secret_id", BigIntegerField()),
+            token_id=Given("token_id", BigIntegerField()),
+        )
+    )
+)
+
+
 def of_secret(digest: bytes) -> Standing | None:
     """None where no secret has that digest."""
-    return _fold(Secret.objects.filter(digest=digest))
+    now = timezone.now()
+    return _folded(_OF_SECRET.rows(digest=digest, now=now), now)
 
 
 def of_jwt(*, token_id: int, secret_id: int, kid: str) -> Standing | None:
     """None where there is no such secret of that token, or the signing key counts no longer."""
-    key = SigningKey.objects.published().filter(kid=kid)
-    return _fold(Secret.objects.filter(Exists(key), pk=secret_id, token_id=token_id))
+    now = timezone.now()
+    return _folded(_OF_JWT.rows(token_id=token_id, secret_id=secret_id, kid=kid, now=now), now)
 
 
 def of_terminal(*, terminal_id: int, kid: str) -> TerminalSignIn | None:
@@ -91,54 +140,61 @@ def of_token(token: AccessToken) -> Refusal | None:
     """Why the token would be refused now, whichever of its live secrets is sent; None where it works."""
     given = [given.assignment.role for given in token.roles.all()]
     ends = min(token.expires_at, token.issued_at + timedelta(days=rules.maximum_days(given)))
-    row = {
-        "token__ended_at": token.ended_at,
-        "token__suspended_at": token.suspended_at,
-        "slot": 0,
-        "retires_at": None,
-    }
-    return _refusal(row, token.owner, tuple(token.role_names), ends)
+    live = _Row(
+        secret=0,
+        slot=0,
+        retires_at=None,
+        first_used_at=None,
+        token=token.pk,
+        name=token.name,
+        issued_at=token.issued_at,
+        expires_at=token.expires_at,
+        suspended_at=token.suspended_at,
+        ended_at=token.ended_at,
+        rotations=token.rotations,
+        last_used_at=None,
+    )
+    return _refusal(live, token.owner, tuple(token.role_names), ends, timezone.now())
 
 
-def _fold(secrets: Any) -> Standing | None:
-    """One row a role (a left join: at least one), folded here, since SQLite has no arrays."""
-    rows = list(secrets.order_by().values_list(*_COLUMNS))
+def _folded(rows: list[tuple[Any, ...]], now: datetime) -> Standing | None:
     if not rows:
         return None
     owner = User.from_db("default", _OWNER, rows[0][: len(_OWNER)])
-    first = dict(zip(_COLUMNS[len(_OWNER) :], rows[0][len(_OWNER) :], strict=True))
-    roles = tuple(sorted(name for *_, removed, deleted, name, _ in rows if name and not removed and not deleted))
-    lifetimes = [settings.MAX_TOKEN_DAYS, *(row[-1] for row in rows if row[-1])]
-    ends = min(first["token__expires_at"], first["token__issued_at"] + timedelta(days=min(lifetimes)))
+    facts = [_Row(*row[len(_OWNER) :]) for row in rows]
+    first = facts[0]
+    roles = tuple(sorted(row.role for row in facts if row.role and not row.removed_at and not row.deleted_at))
+    days = min([settings.MAX_TOKEN_DAYS, *(row.max_token_days for row in facts if row.max_token_days)])
+    ends = min(first.expires_at, first.issued_at + timedelta(days=days))
     return Standing(
-        secret_id=first["id"],
-        token_id=first["token_id"],
-        token_name=first["token__name"],
-        expires_at=first["token__expires_at"],
-        dead_at=min(ends, first["retires_at"] or ends),
+        secret_id=first.secret,
+        token_id=first.token,
+        token_name=first.name,
+        expires_at=first.expires_at,
+        dead_at=min(ends, first.retires_at or ends),
         owner=owner,
         roles=roles,
-        refusal=_refusal(first, owner, roles, ends),
+        refusal=_refusal(first, owner, roles, ends, now),
         awaits_first_use=_awaits_first_use(first),
-        last_used_at=first["token__last_use__at"],
+        last_used_at=first.last_used_at,
+        kid=first.kid,
     )
 
 
-def _awaits_first_use(row: dict[str, Any]) -> bool:
+def _awaits_first_use(row: _Row) -> bool:
     """Whether this is the newest secret of a rotated token, not used so far. Older ones have an end."""
-    return bool(row["token__rotations"]) and row["retires_at"] is None and row["first_used_at"] is None
+    return bool(row.rotations) and row.retires_at is None and row.first_used_at is None
 
 
-def _refusal(row: dict[str, Any], owner: User, roles: tuple[str, ...], ends: datetime) -> Refusal | None:
-    now = timezone.now()
-    if row["token__ended_at"]:
+def _refusal(row: _Row, owner: User, roles: tuple[str, ...], ends: datetime, now: datetime) -> Refusal | None:
+    if row.ended_at:
         return Refusal.REVOKED
     if now >= ends:
         return Refusal.EXPIRED
-    if row["slot"] is None or (row["retires_at"] and now >= row["retires_at"]):
+    if row.slot is None or (row.retires_at and now >= row.retires_at):
         return Refusal.RETIRED
     if not owner.is_active or owner.deleted_at:
         return Refusal.OWNER_INACTIVE
-    if row["token__suspended_at"]:
+    if row.suspended_at:
         return Refusal.SUSPENDED
     return None if roles else Refusal.NO_ROLE_LEFT

@@ -31,17 +31,8 @@ class JwtAuthentication(authentication.BaseAuthentication):
             return None
         if jwt.is_of_terminal(text):
             return _at_terminal(text, request)
-        now = _standing(text)
-        token = AccessToken(pk=now.token_id, owner=now.owner, name=now.token_name, expires_at=now.expires_at)
-        actor = Actor(
-            door=Door.of_api(request.path_info),
-            user=now.owner,
-            roles=frozenset(now.roles),
-            token=token,
-            until=now.dead_at,
-            **facts(request._request),
-        )
-        return now.owner, actor
+        actor = actor_of(text, request._request)
+        return actor.user, actor
 
     def authenticate_header(self, request: Request) -> str:
         return 'Bearer realm="osmo"'
@@ -73,6 +64,19 @@ class ConsoleScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-
 
     def get_security_definition(self, auto_schema: object) -> dict[str, str]:
         return {"type": "apiKey", "in": "cookie", "name": "sessionid"}
+
+
+def actor_of(text: str, request: HttpRequest) -> Actor:
+    """Who sent that JWT, with the powers that it has now. Raises AuthenticationFailed."""
+    now = _standing(text)
+    return Actor(
+        door=Door.of_api(request.path_info),
+        user=now.owner,
+        roles=frozenset(now.roles),
+        token=AccessToken(pk=now.token_id, owner=now.owner, name=now.token_name, expires_at=now.expires_at),
+        until=now.dead_at,
+        **facts(request),
+    )
 
 
 def bearer(request: Request | HttpRequest) -> str | None:

@@ -25,9 +25,13 @@ class SigningKeyQuerySet(AuditedQuerySet["SigningKey"]):
         """Keys whose signatures count: next, current and retiring."""
         return self.filter(Q(retired_at=None) | Q(retired_at__gt=at or timezone.now()))
 
-    def current(self, at: datetime | None = None) -> "SigningKey | None":
+    def signing(self, at: datetime | None = None) -> Self:
+        """The first of them is the key that signs."""
         now = at or timezone.now()
-        return self.published(now).filter(signs_from__lte=now).order_by("-signs_from", "-pk").first()
+        return self.published(now).filter(signs_from__lte=now).order_by("-signs_from", "-pk")
+
+    def current(self, at: datetime | None = None) -> "SigningKey | None":
+        return self.signing(at).first()
 
 
 class SigningKey(AuditedModel):
