@@ -5,8 +5,10 @@ from collections.abc import Iterable
 from functools import lru_cache
 from typing import NamedTuple, TypeAlias
 
-from django.db.models import Exists, OuterRef, Q
+from django.db.models import BigIntegerField, Exists, OuterRef, Q, TextField
+from django.db.models.functions import Cast
 
+from osmo_portal.compiled import Compiled, Given
 from profiles.models import Pool, Role, RoleAssignment, User
 from profiles.policies import (
     WAYS,
@@ -33,19 +35,42 @@ class Gate(NamedTuple):
 Gates: TypeAlias = frozenset[Gate]  # of an operation: any of them will do
 
 
-def submit_pools(user: User, pools: Iterable[Pool]) -> list[str]:
-    """Names of the pools, in the order given, to which the user's current roles allow to submit. One query.
+_POOLS = Compiled(lambda: Pool.objects.existing().values_list("name"))
+_HELD = Q(assignments__user=Given("user", BigIntegerField()), assignments__removed_at=None)
+_POLICIES = Compiled(
+    lambda: (
+        Role.objects.existing()
+        .filter(_HELD | Q(name=DEFAULT_ROLE))
+        .distinct()
+        .values_list("name", Cast("policies", TextField()))
+    )
+)
+
+
+def submit_pools(user: User) -> list[str]:
+    """Names of the pools to which the user's current roles allow to submit. Two queries.
 
     By evaluation only: no role's name gives a pool, and no pool is everybody's.
     """
-    policies = policies_about(user)
-    return reachable_pools([pool.name for pool in pools], Operation.SUBMIT, allow=policies, deny=policies)
+    return list(_submit_pools(tuple(name for (name,) in _POOLS.rows()), tuple(policies_about(user))))
 
 
 def policies_about(user: User) -> list[RolePolicies]:
     """Those of the roles that the user holds now, and of osmo-default, which counts for everybody. One query."""
-    held = Q(assignments__user=user, assignments__removed_at=None)
-    return [role.parsed for role in Role.objects.existing().filter(held | Q(name=DEFAULT_ROLE)).distinct()]
+    return [_parsed(name, policies) for name, policies in _POLICIES.rows(user=user.pk)]
+
+
+# What follows from the same text is the same: it is worked out once, and forgotten when it was not asked for long.
+
+
+@lru_cache(maxsize=1_000)
+def _parsed(name: str, policies: str) -> RolePolicies:
+    return RolePolicies(name, parse(json.loads(policies)))
+
+
+@lru_cache(maxsize=200)
+def _submit_pools(names: tuple[str, ...], policies: tuple[RolePolicies, ...]) -> list[str]:
+    return reachable_pools(names, Operation.SUBMIT, allow=policies, deny=policies)
 
 
 def roles_reaching(pool_name: str) -> list[str]:

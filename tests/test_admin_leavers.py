@@ -142,19 +142,19 @@ def test_many_leavers_are_paged(cast: Cast, monkeypatch: pytest.MonkeyPatch) -> 
 # Handing over.
 
 
-def rights(secret: str, owner: User, pools: list[Any]) -> tuple[Any, ...]:
+def rights(secret: str, owner: User) -> tuple[Any, ...]:
     """What the secret and its account may do now."""
     now = standing.of_secret(secrets.digest(secret))
     assert now
     fresh = User.objects.get(pk=owner.pk)
-    return now.roles, now.refusal, now.dead_at, fresh.held_role_names, submit_pools(fresh, pools)
+    return now.roles, now.refusal, now.dead_at, fresh.held_role_names, submit_pools(fresh)
 
 
 @pytest.mark.parametrize("all_at_once", [True, False])
 def test_a_hand_over_changes_no_right_of_account_and_token(cast: Cast, all_at_once: bool) -> None:
     secret = cast.service_token(roles=[POOL_ROLE, PLAIN_ROLE]).plaintext
     cast.ada.deactivate(by=cast.by("grace"), reason="left")
-    before = rights(secret, cast.robot, [cast.pool])
+    before = rights(secret, cast.robot)
 
     if all_at_once:
         hand_all_over(cast.ada, to="mallory", reason="Ada left")
@@ -162,7 +162,7 @@ def test_a_hand_over_changes_no_right_of_account_and_token(cast: Cast, all_at_on
         visitor("grace").post(address(cast.robot, "hand-over"), {"to": "mallory", "reason": "Ada left"})
 
     assert User.objects.get(username="robot").accountable == cast.mallory
-    assert rights(secret, cast.robot, [cast.pool]) == before
+    assert rights(secret, cast.robot) == before
     assert before[0] == (POOL_ROLE, PLAIN_ROLE)
     assert before[4] == ["my_pool"]
     assert last_event().reason == "Ada left"

@@ -80,7 +80,7 @@ class ProfileSettings(WireView):
             {
                 "profile": profile,
                 "roles": sorted(by.roles),
-                "pools": submit_pools(by.user, Pool.objects.existing().only("name")),
+                "pools": submit_pools(by.user),
                 "token": _token(by.token),
             }
         )

@@ -3,7 +3,9 @@ from typing import Any
 from django.conf import settings
 from django.core.exceptions import PermissionDenied, ValidationError
 from django.db import models
+from django.db.models import BigIntegerField
 
+from osmo_portal.compiled import Compiled, Given
 from osmo_portal.events.actor import Actor
 from osmo_portal.events.trail import AuditedModel, AuditedQuerySet, audited, record
 from profiles import names
@@ -31,7 +33,8 @@ class Settings(AuditedModel):
     @classmethod
     def of(cls, user: Any) -> "Settings":
         """The user's settings, or the unsaved defaults."""
-        return cls.objects.filter(user=user).first() or cls(user=user)
+        rows = _OF_USER.rows(user=user.pk)
+        return cls.from_db("default", _COLUMNS, rows[0]) if rows else cls(user=user)
 
     @classmethod
     def change(cls, user: Any, *, by: Actor, **fields: Any) -> None:
@@ -59,6 +62,10 @@ class Settings(AuditedModel):
             raise ValidationError({"bucket": f"Bucket {bucket[:100]} does not exist. {hint}"})
         if pool is not None and not _exists(pool):
             raise ValidationError({"pool": f"Pool {pool[:100]} not found."})
+
+
+_COLUMNS = [field.attname for field in Settings._meta.concrete_fields]
+_OF_USER = Compiled(lambda: Settings.objects.filter(pk=Given("user", BigIntegerField())).values_list(*_COLUMNS))
 
 
 def _exists(pool: str) -> bool:
