@@ -14,5 +14,4 @@ control_socket_disable = True  # by default it would open one in the home direct
 limit_request_line = 4094
 limit_request_fields = 50
 accesslog = "-"
-# The path without its query string: the released 6.0 clients send a secret there.
-access_log_format = '%({x-request-id}o)s %(h)s "%(m)s %(U)s" %(s)s %(B)s %(M)sms'
+logger_class = "osmo_portal.access_log.AccessLog"
