@@ -16,6 +16,7 @@ import psycopg
 from tests import databases
 
 HERE = Path(__file__).resolve().parent.parent.parent
+EXCHANGE, PROFILE, LIST = "/api/auth/jwt/access_token", "/api/profile/settings", "/api/auth/access_token"
 WAITS = "PRAGMA wal_checkpoint(TRUNCATE)"
 
 

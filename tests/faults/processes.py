@@ -16,14 +16,15 @@ def start(*args: str) -> "subprocess.Popen[str]":
     return subprocess.Popen(
         [sys.executable, "manage.py", *args],
         cwd=HERE,
-        env={**os.environ, "DATABASE_URL": _url()},
+        env={**os.environ, "DATABASE_URL": database_url()},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
     )
 
 
-def _url() -> str:
+def database_url() -> str:
+    """The address of the database of the test."""
     place = connection.settings_dict
     if connection.vendor == "sqlite":
         return f"sqlite:///{place['NAME']}"
