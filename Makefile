@@ -30,7 +30,7 @@ CHECKS = check style types deployment
 # Python compiles every module once and keeps that, also where the environment says otherwise: tests start many processes.
 export PYTHONDONTWRITEBYTECODE =
 
-.PHONY: help run test security $(CHECKS) format demo weights screenshots bench lock $(VENV)
+.PHONY: help run test security $(CHECKS) format demo weights screenshots bench bench-short lock $(VENV)
 .DEFAULT_GOAL := help
 
 help:
@@ -43,7 +43,8 @@ help:
 	@echo 'make demo     play the session of the documentation against a portal of its own'
 	@echo 'make weights  print what each page of the console weighs, and its requests'
 	@echo 'make screenshots  take the pictures of docs/images anew'
-	@echo 'make bench    measure the console and bulk changes with a million tokens (BENCH_TOKENS=200000 for less)'
+	@echo 'make bench    measure the API, the console and bulk changes with a million tokens (BENCH_TOKENS=200000 for less)'
+	@echo 'make bench-short  compare the exchange and the profile with what was recorded, in two minutes'
 	@echo 'make lock     write requirements.txt and requirements-dev.txt anew (UPGRADE=1 for newer versions)'
 	@echo
 	@echo 'PYTHON=python3.12 VENV=.venv312 chooses another Python.'
@@ -123,6 +124,10 @@ screenshots: $(CLI) $(DEV)
 bench: export BENCH_TOKENS := $(BENCH_TOKENS)
 bench: $(CLI) $(DEV)
 	@$(PY) -m tests.bench $(PARTS)
+
+# Fails where a query was added, or a ratio is worse than half of what is recorded.
+bench-short: $(CLI) $(DEV)
+	@$(PY) -m tests.bench short
 
 lock: $(DEV)
 	$(UV) $(if $(UPGRADE),--upgrade) requirements.in -o requirements.txt

@@ -1,7 +1,8 @@
 """`python -m tests.bench` measures what the portal promises for large installations, and prints it in Markdown.
 
-`bulk-postgresql`, `bulk-sqlite` and `console` choose parts. BENCH_TOKENS is how many tokens there are; without it a
-part takes as many as its promise is about. A part takes minutes, and some gigabytes of the temporary folder meanwhile.
+`http-postgresql`, `http-sqlite`, `memory`, `bulk-postgresql`, `bulk-sqlite` and `console` choose parts; `short` is for
+every change. BENCH_TOKENS is how many tokens there are; without it a part takes as many as its promise is about. A part
+takes minutes, and some gigabytes of the temporary folder meanwhile.
 """
 
 import json
@@ -12,6 +13,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from tests.bench import over_http
 from tests.bench.places import Place
 
 PARTS: dict[str, Callable[[], None]] = {}
@@ -84,6 +86,9 @@ def console() -> None:
 
 
 PARTS |= {
+    "http-postgresql": lambda: over_http.http("postgresql"),
+    "http-sqlite": lambda: over_http.http("sqlite"),
+    "memory": over_http.memory,
     "bulk-postgresql": lambda: bulk("postgresql"),
     "bulk-sqlite": lambda: bulk("sqlite"),
     "console": console,
@@ -92,6 +97,9 @@ PARTS |= {
 
 def main(chosen: list[str]) -> None:
     """Each part in a process of its own: its database goes with it."""
+    if chosen == ["short"]:
+        over_http.short()
+        return
     if len(chosen) == 1:
         PARTS[chosen[0]]()
         return

@@ -3,12 +3,15 @@
 import json
 import os
 import resource
+import sqlite3
 import sys
 import threading
 import time
+from base64 import b64encode
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
+from urllib.parse import urlencode
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "osmo_portal.settings")
 
@@ -16,18 +19,26 @@ import django
 
 django.setup()
 
+import psycopg
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
 from django.conf import settings
 from django.core.management import call_command
 from django.db import connection
+from django.db.models import DateTimeField
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from django.utils import timezone
 
+from osmo_portal.compiled import Given
 from osmo_portal.events.actor import Actor, Door
 from profiles.models import User
 from tests.bench import console, seed
+from tests.bench.places import EXCHANGE, LIST, PROFILE
 from tests.bench.work import busy
-from tokens.models import AccessToken, BulkOperation
+from tokens import secrets, standing
+from tokens.models import AccessToken, BulkOperation, Secret
 from tokens.models.bulk_operation import Action
 
 settings.STORAGES["staticfiles"] = {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"}
@@ -125,6 +136,99 @@ def _console() -> list[Any]:
     return [[*timing.page[:3], *timing[1:]] for timing in console.measure()]
 
 
+def _callers(count: str) -> dict[str, Any]:
+    """Puts secrets that are known on tokens from everywhere in the table, and gives them to who measures."""
+    grace = User.objects.get(username="grace")
+    by = Actor.acting_as(grace, Door.ADMIN)
+    day = timezone.now().date() + timedelta(days=20)
+    chosen = list(AccessToken.objects.order_by("pk").values_list("pk", flat=True))
+    chosen = chosen[:: max(1, len(chosen) // int(count))]
+    known = [str(secrets.generate()) for _ in chosen]
+    with connection.cursor() as cursor:
+        cursor.execute("UPDATE profiles_user SET is_active = (1 = 1)")
+        cursor.execute("UPDATE profiles_roleassignment SET removed_at = NULL")
+        cursor.executemany(
+            "UPDATE tokens_accesstoken SET issued_at = %s, expires_at = %s, suspended_at = NULL WHERE id = %s",
+            [(timezone.now(), timezone.now() + timedelta(days=30), pk) for pk in chosen],
+        )
+        cursor.executemany(
+            "UPDATE tokens_secret SET digest = %s WHERE token_id = %s",
+            [(secrets.digest(secret), pk) for secret, pk in zip(known, chosen, strict=True)],
+        )
+    seed.tidy()
+    wide = User.create_service_account(by=by, username="bench-wide", accountable=grace, roles=["osmo-admin"])
+    wide_token = AccessToken.issue(by=by, owner=wide, roles=["osmo-admin"], name="wide", expires=day)
+    own = [AccessToken.issue(by=by, owner=grace, name=f"bench-{number}", expires=day) for number in range(10)]
+    client = Client(SERVER_NAME=console.HOST)
+    client.force_login(grace)
+    middle = AccessToken.objects.order_by("pk").values_list("pk", flat=True)[len(chosen) // 2 : len(chosen) // 2 + 1]
+    cursor_text = b64encode(urlencode({"p": middle[0]}).encode()).decode()
+    return {
+        "secrets": known,
+        "wide": str(wide_token.plaintext),
+        "grace": str(own[0].plaintext),
+        "session": client.cookies["sessionid"].value,
+        "day": str(day - timedelta(days=5)),
+        "deep": f"/api/v1/tokens?{urlencode({'cursor': cursor_text})}",
+    }
+
+
+QUERIED = {"exchange": EXCHANGE, "profile": PROFILE, "list": LIST, "v1": "/api/v1/tokens"}
+
+
+def _queries() -> dict[str, int]:
+    """What each costs once keys are known, and the use is noted."""
+    token = _issued(1_001)
+    client = Client(SERVER_NAME=console.HOST)
+    counts = {}
+    for name, path in QUERIED.items():
+        for _ in range(2):
+            with CaptureQueriesContext(connection) as queries:
+                if name == "exchange":
+                    answer = client.post(path, {"token": str(token.plaintext)}, content_type="application/json")
+                    jwt = answer.json()["token"]
+                else:
+                    answer = client.get(path, headers={"authorization": f"Bearer {jwt}"})
+            if answer.status_code != 200:
+                raise AssertionError(f"{path}: {answer.status_code}")
+        counts[name] = len(queries)
+    return counts
+
+
+def _bare_exchange() -> dict[str, float]:
+    """Microseconds of processors that the query of the exchange takes by the driver alone, and a signature."""
+    statement = standing._OF_SECRET._statement
+    digests = [bytes(digest) for digest in Secret.objects.order_by("?").values_list("digest", flat=True)[:2_000]]
+    connection.ensure_connection()
+    raw = connection.connection
+    cursor = psycopg.Cursor(raw) if connection.vendor == "postgresql" else sqlite3.Connection.cursor(raw)
+    sql = statement.sql if connection.vendor == "postgresql" else statement.sql.replace("%s", "?")
+    now = DateTimeField().get_db_prep_value(timezone.now(), connection)
+
+    def look_up(digest: bytes) -> None:
+        cursor.execute(
+            sql, [digest if isinstance(one, Given) and one.name == "digest" else now for one in statement.values]
+        )
+        cursor.fetchall()
+
+    private, message, method = ec.generate_private_key(ec.SECP256R1()), b"x" * 500, ec.ECDSA(hashes.SHA256())
+    return {
+        "lookup": round(_each(look_up, digests)),
+        "signature": round(_each(lambda _: private.sign(message, method), digests)),
+    }
+
+
+def _each(work: Callable[[bytes], Any], digests: list[bytes]) -> float:
+    """Microseconds, of five rounds the best."""
+    best = float("inf")
+    for _ in range(5):
+        before = busy()
+        for digest in digests:
+            work(digest)
+        best = min(best, (busy() - before) / len(digests) * 1e6)
+    return best
+
+
 STEPS: dict[str, Callable[..., Any]] = {
     "migrate": lambda: call_command("migrate", verbosity=0),
     "seed": _seed,
@@ -133,12 +237,18 @@ STEPS: dict[str, Callable[..., Any]] = {
     "operation": _operation,
     "exchange": _exchange,
     "console": _console,
+    "callers": _callers,
+    "queries": _queries,
+    "bare_exchange": _bare_exchange,
 }
+
+
+MEASURED = {"bare", "expire", "operation", "exchange"}
 
 
 def main(what: str, *words: str) -> None:
     result = STEPS[what](*words)
-    if isinstance(result, dict):
+    if isinstance(result, dict) and what in MEASURED:
         result["memory"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
     print(json.dumps(result))
 

@@ -1,0 +1,341 @@
+"""The portal over HTTP: gunicorn with the portal's configuration, asked by wrk from outside, beside its yardsticks.
+
+Everything of one table was measured in one run, one after the other: on a machine that is busy with other things the
+ratios say more than the figures.
+"""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import httpx
+import psycopg
+
+from tests.bench.places import EXCHANGE, HERE, LIST, PROFILE, Place
+from tests.portals import Portal, serving
+
+CONNECTIONS, SAMPLE, JWTS = 16, 20_000, 200
+TICKS = os.sysconf("SC_CLK_TCK")
+RECORDED = Path(__file__).with_name("recorded.json")
+BENCH = "/api/bench/"
+
+
+class Row(NamedTuple):
+    name: str
+    rate: float  # a second
+    p50: float  # milliseconds
+    p95: float
+    p99: float
+    cpu: float  # microseconds of processors a request: the portal's workers and the database's server
+
+
+class Ask(NamedTuple):
+    """What wrk sends: lines of load.lua."""
+
+    name: str
+    lines: list[str]
+
+    @classmethod
+    def get(cls, name: str, path: str, headers: list[str], expected: str) -> "Ask":
+        return cls(name, [f"GET\t{path}\t{header}\t\t{expected}" for header in headers])
+
+    @classmethod
+    def exchange(cls, name: str, path: str, secrets: list[str]) -> "Ask":
+        return cls(name, [f'POST\t{path}\t\t{{"token": "{secret}"}}\t"token"' for secret in secrets])
+
+
+class Bench:
+    """A portal on a seeded database, and what its callers know."""
+
+    def __init__(self, place: Place, portal: Portal, known: dict[str, Any], home: Path, seconds: float) -> None:
+        self.place, self.portal, self.known, self.home, self.seconds = place, portal, known, home, seconds
+        self.postmaster = _postmaster(place.url) if place.kind == "postgresql" else None
+
+    def jwts(self, secrets: list[str]) -> list[str]:
+        with httpx.Client(base_url=self.portal.url) as client:
+            answers = [client.post(EXCHANGE, json={"token": secret}).json()["token"] for secret in secrets]
+        return [f"Authorization=Bearer {jwt}" for jwt in answers]
+
+    def measure(self, ask: Ask, *, connections: int = CONNECTIONS) -> Row:
+        self._wrk(ask, self.seconds / 5, connections)  # until everything is warm
+        before = self._busy()
+        count, duration, p50, p95, p99 = self._wrk(ask, self.seconds, connections)
+        cpu = (self._busy() - before) / count * 1e6
+        row = Row(ask.name, count / duration * 1e6, p50 / 1000, p95 / 1000, p99 / 1000, cpu)
+        print(_line(row), flush=True)
+        return row
+
+    def _wrk(self, ask: Ask, seconds: float, connections: int) -> list[int]:
+        asked = self.home / "asked.tsv"
+        asked.write_text("\n".join(ask.lines) + "\n")
+        script = str(Path(__file__).with_name("load.lua"))
+        duration = f"{max(1, round(seconds))}s"
+        command = ["wrk", "-t2", f"-c{connections}", f"-d{duration}", "--timeout", "30s", "-s", script, self.portal.url]
+        said = subprocess.run([*command, "--", str(asked)], capture_output=True, text=True, check=True).stdout
+        result = next(line for line in said.splitlines() if line.startswith("RESULT"))
+        *figures, sample = result.split("\t")[1:]
+        *measured, wrong, broken = map(int, figures)
+        if wrong or broken or not measured[0]:
+            log = self.portal.log.read_text()[-2_000:]
+            raise SystemExit(f"{ask.name}: {wrong} wrong answers, {broken} broken connections: {sample}\n{log}")
+        return measured
+
+    def _busy(self) -> float:
+        """Seconds of processors so far: the portal's workers, and the database's server with all its children."""
+        mine = sum(_seconds(pid)[0] for pid in self.portal.workers())
+        if self.postmaster is None:
+            return mine
+        children = Path(f"/proc/{self.postmaster}/task/{self.postmaster}/children").read_text().split()
+        return mine + sum(_seconds(self.postmaster)) + sum(_seconds(int(pid))[0] for pid in children)
+
+
+def _seconds(pid: int) -> tuple[float, float]:
+    """Of a process itself, and of its children that have ended."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2].split()
+    except FileNotFoundError:
+        return 0.0, 0.0
+    own, ended = (sum(map(int, fields[at : at + 2])) / TICKS for at in (11, 13))
+    return own, ended
+
+
+def _postmaster(url: str) -> int:
+    with psycopg.connect(url) as connection:
+        backend = connection.info.backend_pid
+        return int(Path(f"/proc/{backend}/stat").read_text().rpartition(") ")[2].split()[1])
+
+
+def _memory(pid: int) -> float:
+    """Resident, in MB."""
+    found = re.search(r"VmRSS:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text())
+    assert found
+    return int(found[1]) / 1024
+
+
+HEAD = "| what | requests/s | p50 | p95 | p99 | processor a request |\n| --- | --: | --: | --: | --: | --: |"
+
+
+def _line(row: Row) -> str:
+    return f"| {row.name} | {row.rate:,.0f} | {row.p50:.1f} | {row.p95:.1f} | {row.p99:.1f} | {row.cpu:,.0f} µs |"
+
+
+# What is measured.
+
+
+def yardsticks(bench: Bench) -> dict[str, Row]:
+    secrets = bench.known["secrets"]
+    return {
+        "empty": bench.measure(
+            Ask.exchange("empty Django view", f"{BENCH}empty", secrets)._replace(lines=_yes(secrets))
+        ),
+        "naive": bench.measure(Ask.exchange("naive DRF exchange", f"{BENCH}naive", secrets)),
+        "tuned": bench.measure(Ask.exchange("tuned DRF exchange", f"{BENCH}tuned", secrets)),
+        "twin": bench.measure(
+            Ask.get("tuned DRF profile", f"{BENCH}profile", bench.jwts(secrets[:JWTS]), '"username"')
+        ),
+    }
+
+
+def _yes(secrets: list[str]) -> list[str]:
+    return [f'POST\t{BENCH}empty\t\t{{"token": "{secret}"}}\tyes' for secret in secrets]
+
+
+def hot(bench: Bench) -> dict[str, Row]:
+    """With their last use noted within the minute, so that none is written; the first seconds do that."""
+    secrets = bench.known["secrets"]
+    few = secrets[:: max(1, len(secrets) // 500)]
+    return {
+        "exchange": bench.measure(Ask.exchange("exchange", EXCHANGE, few)),
+        "profile": bench.measure(Ask.get("profile", PROFILE, bench.jwts(secrets[:JWTS]), '"username"')),
+    }
+
+
+def others(bench: Bench) -> dict[str, Row]:
+    known = bench.known
+    own = bench.jwts([known["grace"]])
+    wide = bench.jwts([known["wide"]])
+    session = [f"Cookie=sessionid={known['session']}"]
+    day = known["day"]
+    rows = {
+        "exchange of many": bench.measure(Ask.exchange("exchange, each with its last use", EXCHANGE, known["secrets"])),
+        "list": bench.measure(Ask.get("token list of the wire", LIST, own, "token_name")),
+        "issue": bench.measure(
+            Ask("issue", [f"POST\t{LIST}/user/n{{n}}-{os.getpid()}?expires_at={day}\t{own[0]}\t\tosmo_"])
+        ),
+        "v1": bench.measure(Ask.get("v1 list, first page", "/api/v1/tokens", wide, '"results"')),
+    }
+    with httpx.Client(base_url=bench.portal.url) as client:
+        deep = known["deep"]
+        header = dict([wide[0].split("=", 1)])
+        first = client.get(deep, headers=header)
+        first.raise_for_status()
+    return rows | {
+        "v1 deep": bench.measure(Ask.get("v1 list, a deep page", deep, wide, '"results"')),
+        "console": bench.measure(Ask.get("console, first page", "/admin/", session, "</html>"), connections=4),
+        "console list": bench.measure(
+            Ask.get("console, tokens", "/admin/tokens/accesstoken/", session, "</html>"), connections=4
+        ),
+    }
+
+
+def bare(place: Place) -> dict[str, float]:
+    """Microseconds of processors: the same SQL through the driver alone, and a signature."""
+    return dict(json.loads(place.run("bare_exchange")))
+
+
+def pgbench(place: Place) -> str:
+    """How often the server alone answers for a digest, prepared."""
+    if place.kind != "postgresql":
+        return ""
+    if not shutil.which("pgbench"):
+        return "pgbench: not measured, there is none (Debian: apt-get install postgresql)."
+    script = (
+        "\\set i random(1, 1000000)\nSELECT token_id FROM tokens_secret WHERE digest = sha256(('seed' || :i)::bytea);"
+    )
+    with tempfile.NamedTemporaryFile("w", suffix=".sql") as file:
+        file.write(script)
+        file.flush()
+        command = ["pgbench", "-n", "-M", "prepared", "-c", "4", "-j", "2", "-T", "4", "-f", file.name, place.url]
+        said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    found = re.search(r"tps = ([\d.]+)", said)
+    assert found, said
+    return f"pgbench, a select of the same table by digest: {float(found[1]):,.0f} a second."
+
+
+# The ratios, and what they shall be.
+
+GOALS = {
+    "exchange to naive": (15, "≥"),
+    "exchange to tuned": (3, "≥"),
+    "exchange to empty": (0.45, "≥"),
+    "profile to its twin": (2, "≥"),
+    "processor of the exchange to its parts": (1.6, "≤"),
+}
+
+
+def ratios(rows: dict[str, Row], parts: dict[str, float]) -> dict[str, float]:
+    exchange = rows["exchange"]
+    return {
+        "exchange to naive": exchange.rate / rows["naive"].rate,
+        "exchange to tuned": exchange.rate / rows["tuned"].rate,
+        "exchange to empty": exchange.rate / rows["empty"].rate,
+        "profile to its twin": rows["profile"].rate / rows["twin"].rate,
+        "processor of the exchange to its parts": exchange.cpu / (rows["empty"].cpu + sum(parts.values())),
+    }
+
+
+def _tell_ratios(found: dict[str, float]) -> None:
+    print("\n| ratio | measured | goal |\n| --- | --: | --: |")
+    for name, value in found.items():
+        goal, sign = GOALS[name]
+        print(f"| {name} | {value:.2f} | {sign} {goal} |")
+
+
+def _needs_wrk() -> None:
+    if not shutil.which("wrk"):
+        raise SystemExit("This needs wrk, which sends the requests (Debian: apt-get install wrk).")
+
+
+def _benches(kind: str, sizes: list[int], seconds: float) -> Iterator[tuple[int, Bench]]:
+    """One a size: freshly seeded, and served until the next is asked for."""
+    _needs_wrk()
+    for size in sizes:
+        place = Place(kind)
+        place.seed(size, living=True)
+        known = json.loads(place.run("callers", SAMPLE))
+        if "BENCH_PAUSE" in os.environ:
+            input(f"{size:,} tokens are seeded. Make the machine quiet, and press Enter: ")
+        with tempfile.TemporaryDirectory() as folder:
+            settings = {"DJANGO_SETTINGS_MODULE": "tests.bench.settings", "LOG_LEVEL": "WARNING"}
+            with serving(1, place.url, Path(folder), **settings) as (portal,):
+                yield size, Bench(place, portal, known, Path(folder), seconds)
+
+
+def http(kind: str) -> None:
+    """Every size in a process of its own: its database goes with it."""
+    sizes = os.environ.get("BENCH_SIZES") or os.environ.get("BENCH_TOKENS") or "1000,10000,100000,1000000"
+    seconds = float(os.environ.get("BENCH_SECONDS", "10"))
+    growth: dict[int, dict[str, Row]] = {}
+    *smaller, largest = (int(size) for size in sizes.split(","))
+    for size in smaller:
+        said = subprocess.run(
+            [sys.executable, "-m", "tests.bench.over_http", kind, str(size), str(seconds)],
+            cwd=HERE,
+            check=True,
+            stdout=subprocess.PIPE,
+            text=True,
+        ).stdout
+        growth[size] = {name: Row(*row) for name, row in json.loads(said.splitlines()[-1]).items()}
+    for _, bench in _benches(kind, [largest], seconds):
+        _everything(bench, largest, growth)
+
+
+def _everything(bench: Bench, size: int, growth: dict[int, dict[str, Row]]) -> None:
+    place, portal = bench.place, bench.portal
+    print(f"\n{size:,} tokens on {place.label}; {len(portal.workers())} workers; wrk with {CONNECTIONS} connections.")
+    print(f"From the start to the first answer: {portal.started_in:.1f} s.\n\n{HEAD}")
+    rows = yardsticks(bench) | hot(bench) | others(bench)
+    parts = bare(place)
+    growth[size] = rows
+    print("\nMicroseconds of processors by the driver alone and in one signature: " + json.dumps(parts) + ".")
+    print(pgbench(place))
+    print(f"Memory of the workers: {', '.join(f'{_memory(pid):.0f} MB' for pid in portal.workers())}.")
+    _tell_ratios(ratios(rows, parts))
+    print("\n| tokens | exchange | profile | processor of either |\n| --: | --: | --: | --: |")
+    for tokens, of_size in growth.items():
+        one, two = of_size["exchange"], of_size["profile"]
+        print(f"| {tokens:,} | {one.rate:,.0f} | {two.rate:,.0f} | {one.cpu:,.0f}, {two.cpu:,.0f} µs |")
+
+
+def short() -> None:
+    """Fails where a query was added, or a ratio is worse than half of what it was (recorded.json)."""
+    recorded = json.loads(RECORDED.read_text())
+    for _, bench in _benches("postgresql", [5_000], float(os.environ.get("BENCH_SECONDS", "3"))):
+        queries = json.loads(bench.place.run("queries"))
+        print(f"\n5,000 tokens on {bench.place.label}.\n\n{HEAD}")
+        rows = yardsticks(bench) | hot(bench)
+        found = ratios(rows, bare(bench.place))
+        _tell_ratios(found)
+        print("\n" + json.dumps({"queries": queries, "ratios": {k: round(v, 2) for k, v in found.items()}}))
+        worse = [name for name, count in queries.items() if count > recorded["queries"][name]]
+        worse += [name for name, value in found.items() if _is_worse(name, value, recorded["ratios"][name])]
+        if worse:
+            raise SystemExit(f"Worse than recorded.json allows: {', '.join(worse)}.")
+
+
+def _is_worse(name: str, value: float, recorded: float) -> bool:
+    return value < recorded / 2 if GOALS[name][1] == "≥" else value > recorded * 2
+
+
+def memory() -> None:
+    """What a worker holds while it answers a million requests, in ten parts."""
+    total = int(os.environ.get("BENCH_REQUESTS", "1000000"))
+    for _, bench in _benches("postgresql", [10_000], 10):
+        ask = Ask.exchange("exchange", EXCHANGE, bench.known["secrets"])
+        print("\n| exchanges | memory of each worker |\n| --: | --- |")
+        done, told = 0, 0
+        while done < total:
+            done += bench._wrk(ask, 20, CONNECTIONS)[0]
+            if done >= told:
+                held = ", ".join(f"{_memory(pid):.1f} MB" for pid in bench.portal.workers())
+                print(f"| {done:,} | {held} |", flush=True)
+                told = done + total // 10
+
+
+def main(kind: str, size: str, seconds: str) -> None:
+    for _, bench in _benches(kind, [int(size)], float(seconds)):
+        print(json.dumps(hot(bench)))
+
+
+if __name__ == "__main__":
+    begun = time.monotonic()
+    main(*sys.argv[1:])
+    print(f"{time.monotonic() - begun:.0f} s", file=sys.stderr)
