@@ -15,6 +15,7 @@ KINDS = {
     "user": "people and service accounts",
     "role": "roles",
     "pool": "pools",
+    "revision": "revisions of the configuration",
     "signingkey": "signing keys",
     "event": "the audit trail",
 }

@@ -15,6 +15,8 @@ from profiles.policies.decisions import (
 )
 from profiles.policies.forms import (
     Action,
+    BadAction,
+    BadMethod,
     Effect,
     HttpAction,
     Policy,
@@ -38,6 +40,8 @@ from profiles.policies.words import describe
 __all__ = [
     "WAYS",
     "Action",
+    "BadAction",
+    "BadMethod",
     "Decision",
     "Effect",
     "HttpAction",

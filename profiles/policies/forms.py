@@ -25,6 +25,18 @@ class PolicyError(ValueError):
     """Says to a person which policy is wrong (counted from 1), what is wrong and what to write instead."""
 
 
+class BadAction(PolicyError):
+    """An action that is in neither grammar. `text` is how it begins."""
+
+    def __init__(self, message: str, text: str) -> None:
+        super().__init__(message)
+        self.text = text[:60]
+
+
+class BadMethod(BadAction):
+    """The method of an http action is none."""
+
+
 class Effect(StrEnum):
     ALLOW = "Allow"
     DENY = "Deny"
@@ -80,7 +92,7 @@ def normalise(policies: object) -> list[dict[str, Any]]:
     return [
         {
             "effect": policy.effect.value,
-            "actions": [_json(action) for action in policy.actions],
+            "actions": [as_json(action) for action in policy.actions],
             "resources": list(policy.resources),
         }
         for policy in parse(policies)
@@ -117,9 +129,10 @@ def _action(item: object, where: str) -> Action:
     # The gateway of 6.2 reads a lone star as everything.
     found = SEMANTIC.fullmatch("*:*" if text == "*" else text)
     if not found:
-        raise PolicyError(
+        raise BadAction(
             f"{where}: the action {_shown(text)} is not understood. "
-            'Write "type:Action", for example "workflow:Create" or "workflow:*", or "http:/path:method".'
+            'Write "type:Action", for example "workflow:Create" or "workflow:*", or "http:/path:method".',
+            text,
         )
     return SemanticAction(found["kind"], found["verb"])
 
@@ -135,7 +148,9 @@ def _http_object(item: dict[object, object], where: str) -> HttpAction:
 
 def _http(path: str, method: str, where: str) -> HttpAction:
     if method.capitalize() not in METHODS:
-        raise PolicyError(f"{where}: the method {_shown(method)} is not known. Write one of {', '.join(METHODS)}.")
+        raise BadMethod(
+            f"{where}: the method {_shown(method)} is not known. Write one of {', '.join(METHODS)}.", method
+        )
     denies, path = path.startswith("!"), path.removeprefix("!")
     if not path.startswith(("/", "*")):
         raise PolicyError(f'{where}: the path {_shown(path)} matches nothing. Begin it with "/", "!/" or "*".')
@@ -188,7 +203,7 @@ def _stored_path(action: HttpAction) -> str:
     return f"!{action.path}" if action.denies else action.path
 
 
-def _json(action: Action) -> str | dict[str, str]:
+def as_json(action: Action) -> str | dict[str, str]:
     if isinstance(action, SemanticAction):
         return str(action)
     return {"base": "http", "path": _stored_path(action), "method": action.method}
