@@ -1,4 +1,4 @@
-"""What the released clients send and what they are answered: one row for each case of each call (wire.md 4 to 9).
+"""What the released clients send and what they are answered: one row for each case of each call (wire.md 4 to 10).
 
 A call of 6.0 and 6.1 is not sent by 6.2 and 6.3, and the other way round; where all send it, the row counts for all.
 """
@@ -39,7 +39,8 @@ EPOCH = mock.ANY
 
 @dataclass(frozen=True)
 class Row:
-    """`answer` is the JSON of a success, or the message of a refusal; None is the `null` that says nothing.
+    """`answer` is the JSON of a success, or the message of a refusal, or its JSON where the code is not USER; None is
+    the `null` that says nothing.
 
     In texts `{soon}`, `{far}`, `{end}`, `{today}` stand for days: allowed, too late, of the caller's token, and today.
     """
@@ -725,4 +726,380 @@ TERMINALS = [
     ),
 ]
 
-ROWS = [*PUBLIC, *EXCHANGES, *OLDER_TOKENS, *NEWER_TOKENS, *NEWER_USERS, *PROFILES_AND_POOLS, *TERMINALS]
+
+CONFIG_ROLE, CONFIG_POOL, HISTORY = "/api/configs/role", "/api/configs/pool", "/api/configs/history"
+ONLY_ADMINISTRATORS_CONFIG = "Only an administrator may read and change the configuration."
+NO_ROLE, NO_POOL = "Role nosuch does not exist.", "Pool nosuch not found."
+OTHER_TYPE = "Configs of the type BACKEND are not kept by this portal: it keeps ROLE and POOL."
+LOCAL_INSTANT = Like(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}")
+METHODS = ["get", "post", "put", "patch", "delete", "websocket"]
+READS = {"effect": "Allow", "actions": ["dataset:Read", "pool:List"], "resources": ["*"]}
+
+
+def request_to(path: str, method: str) -> dict[str, str]:
+    return {"base": "http", "path": path, "method": method}
+
+
+READER = {"name": PLAIN_ROLE, "description": "", "immutable": False}
+OLDER_READER = {
+    **READER,
+    "policies": [
+        {"actions": [request_to("/api/pool", "Get"), request_to("/api/pool_quota", "Get")], "stands_for": READS}
+    ],
+}
+NEWER_READER = {**READER, "policies": [READS], "sync_mode": "import", "external_roles": [PLAIN_ROLE]}
+OLDER_TEAM = {
+    "name": "osmo-team-a",
+    "description": "Generated Role for pool team-a",
+    "policies": [{"actions": ["http:/api/pool/team-a*:post", "http:/api/profile/*:*"]}],
+    "immutable": False,
+}
+NEWER_TEAM = {
+    "name": "osmo-team-a",
+    "description": "Generated Role for pool team-a",
+    "policies": [{"effect": "Allow", "actions": ["workflow:*"], "resources": ["pool/team-a*"]}],
+    "immutable": False,
+}
+
+
+def role_calls(lines: tuple[str, ...], reader: dict[str, Any], team: dict[str, Any], bad: str) -> list[Row]:
+    def policies(*actions: Any) -> dict[str, Any]:
+        return {"configs": {**team, "policies": [{"actions": [*actions]}]}}
+
+    return [
+        *of_call(
+            "show role",
+            lines,
+            ADMINISTRATOR,
+            f"GET {CONFIG_ROLE}/",
+            ("done", PLAIN_ROLE, 200, reader),
+            ("not there", "nosuch", 400, NO_ROLE),
+            ("no name", "bad%20name", 400, "Role bad name does not exist."),
+            ("denied", PLAIN_ROLE, 403, ONLY_ADMINISTRATORS_CONFIG, PERSON),
+        ),
+        *of_call(
+            "set role",
+            lines,
+            ADMINISTRATOR,
+            f"PUT {CONFIG_ROLE}/",
+            ("made", "osmo-team-a", 200, None, {"configs": team, "description": "team a", "tags": ["t"]}),
+            ("as it is", PLAIN_ROLE, 200, None, {"configs": reader, "description": "the same"}),
+            ("other actions", "osmo-team-a", 200, None, policies(request_to("/api/app", "get"), "pool:List")),
+            ("no actions", "osmo-team-a", 200, None, policies()),
+            ("bad action", "osmo-team-a", 400, bad, policies("nonsense")),
+            (
+                "bad method",
+                "osmo-team-a",
+                400,
+                f"Invalid method: fetch. Method must be one of: {['*', *METHODS]}",
+                policies("http:/api/app:fetch"),
+            ),
+            (
+                "two names",
+                "osmo-team-b",
+                400,
+                "The address is about the role osmo-team-b, the body about osmo-team-a. Write one name.",
+                {"configs": team},
+            ),
+            (
+                "pool access for everybody",
+                "osmo-user",
+                400,
+                "osmo-user must not give pool access: every person holds it. Make a role of its own for the pool.",
+                {"configs": {**team, "name": "osmo-user"}},
+            ),
+            (
+                "the administrators' role",
+                "osmo-admin",
+                400,
+                "osmo-admin cannot be changed: the portal stands on it.",
+                {"configs": {**team, "name": "osmo-admin"}},
+            ),
+            ("denied", "osmo-team-a", 403, ONLY_ADMINISTRATORS_CONFIG, SERVICE, {"configs": team}),
+            ("field missing", "osmo-team-a", 422, "configs is missing: the role.", {"description": "d"}),
+            ("no body", "osmo-team-a", 422, "configs is missing: the role."),
+            ("broken JSON", "osmo-team-a", 422, "The body is not JSON.", b"{"),
+            ("policies missing", "r", 422, "policies of the role r are missing.", {"configs": {"name": "r"}}),
+        ),
+        *of_call(
+            "update roles",
+            lines,
+            ADMINISTRATOR,
+            f"PUT {CONFIG_ROLE}",
+            ("done", "", 200, None, {"configs": [reader, team], "description": "both", "tags": None}),
+            ("listed twice", "", 400, "osmo-team-a is listed twice.", {"configs": [team, team]}),
+            ("denied", "", 403, ONLY_ADMINISTRATORS_CONFIG, PERSON, {"configs": [team]}),
+            ("no list", "", 422, "configs must be a list of roles.", {"configs": team}),
+        ),
+        *of_call(
+            "history with data",
+            lines,
+            ADMINISTRATOR,
+            f"GET {HISTORY}?config_types=ROLE&omit_data=False&",
+            (
+                "of a later revision",
+                "revision=3&name=team-reader",
+                200,
+                {"configs": [{**entry("ROLE", 3, PLAIN_ROLE), "data": Holds(reader)}]},
+            ),
+            ("unknown revision", "revision=999", 200, {"configs": []}),
+            ("revision 0", "revision=0", 422, "revision must be a number from 1 to 2147483647."),
+        ),
+        *of_call(
+            "diff",
+            lines,
+            ADMINISTRATOR,
+            "GET /api/configs/diff?config_type=ROLE&first_revision=",
+            ("done", "2&second_revision=3", 200, {"first_data": mock.ANY, "second_data": Holds(reader)}),
+            (
+                "unknown revision",
+                "2&second_revision=999",
+                400,
+                "No config history entry found for type ROLE at revision 999",
+            ),
+            ("revision missing", "2", 422, "second_revision must be a number from 1."),
+        ),
+    ]
+
+
+class Holds:
+    """Equals every list that has this element."""
+
+    def __init__(self, element: Any) -> None:
+        self.element = element
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, list) and self.element in other
+
+    def __hash__(self) -> int:
+        return 0
+
+
+def entry(kind: str, revision: int, name: str, description: str = "") -> dict[str, Any]:
+    return {
+        "config_type": kind,
+        "name": name,
+        "revision": revision,
+        "username": Like("system:.*"),
+        "created_at": LOCAL_INSTANT,
+        "description": description or f"Put complete {kind.lower()} {name}",
+        "tags": None,
+        "data": None,
+    }
+
+
+CONFIGURED_POOL: dict[str, Any] = {
+    **{name: value for name, value in MY_POOL.items() if name != "resources"},
+    "resources": {"gpu": None},
+    "common_default_variables": {},
+    "common_resource_validations": [],
+    "common_pod_template": [],
+    "common_group_templates": [],
+}
+CONFIGS = [
+    *role_calls(OLDER, OLDER_READER, OLDER_TEAM, "Invalid action: nonsense"),
+    *role_calls(
+        NEWER,
+        NEWER_READER,
+        NEWER_TEAM,
+        'Invalid action format: nonsense. Expected format: "resource:Action" (e.g., "workflow:Create", "*:*")',
+    ),
+    *of_call(
+        "show roles",
+        ALL,
+        ADMINISTRATOR,
+        f"GET {CONFIG_ROLE}",
+        ("done", "", 200, mock.ANY),
+        ("no credential", "", 401, "Jwt is missing", NOBODY),
+        ("denied", "", 403, ONLY_ADMINISTRATORS_CONFIG, PERSON),
+    ),
+    *of_call(
+        "delete role",
+        ALL,
+        ADMINISTRATOR,
+        f"DELETE {CONFIG_ROLE}/",
+        ("done", PLAIN_ROLE, 200, None, {"description": "unused"}),
+        ("without a body", PLAIN_ROLE, 200, None),
+        ("not there", "nosuch", 400, NO_ROLE, {"description": "unused"}),
+        (
+            "the administrators' role",
+            "osmo-admin",
+            400,
+            "osmo-admin cannot be deleted: the portal stands on it.",
+            {"description": "x"},
+        ),
+        ("denied", PLAIN_ROLE, 403, ONLY_ADMINISTRATORS_CONFIG, PERSON, {"description": "x"}),
+        ("no text", PLAIN_ROLE, 422, "description must be text.", {"description": 5}),
+    ),
+    *of_call(
+        "show pools",
+        ALL,
+        ADMINISTRATOR,
+        f"GET {CONFIG_POOL}",
+        ("all", "", 200, {"pools": {"default": mock.ANY, "my_pool": CONFIGURED_POOL}}),
+        ("all with everything", "?verbose=True", 200, {"pools": {"default": mock.ANY, "my_pool": CONFIGURED_POOL}}),
+        ("one", "/my_pool", 200, CONFIGURED_POOL),
+        ("not there", "/nosuch", 400, NO_POOL),
+        ("no name", "/bad%20name", 400, "Pool bad name not found."),
+        ("denied", "/my_pool", 403, ONLY_ADMINISTRATORS_CONFIG, PERSON),
+    ),
+    *of_call(
+        "set pool",
+        ALL,
+        ADMINISTRATOR,
+        f"PUT {CONFIG_POOL}/",
+        ("made", "new", 200, None, {"configs": {"backend": "default"}, "description": "d"}),
+        ("as it is", "my_pool", 200, None, {"configs": CONFIGURED_POOL}),
+        (
+            "bad name",
+            "bad%20name",
+            400,
+            'Pool name "bad name" is not valid! Name can only be alphanumeric and contain dash or underscore.',
+            {"configs": {"backend": "default"}},
+        ),
+        (
+            "bad name of a platform",
+            "new",
+            400,
+            'Platform name "a b" is not valid! Name can only be alphanumeric and contain dash or underscore.',
+            {"configs": {"backend": "default", "platforms": {"a b": {}}}},
+        ),
+        (
+            "unknown default platform",
+            "new",
+            400,
+            {"message": "Default platform nope not in platforms", "error_code": "USAGE", "workflow_id": None},
+            {"configs": {"backend": "default", "default_platform": "nope"}},
+        ),
+        ("denied", "new", 403, ONLY_ADMINISTRATORS_CONFIG, SERVICE, {"configs": {"backend": "default"}}),
+        ("backend missing", "new", 422, "backend is missing.", {"configs": {}}),
+        ("field missing", "new", 422, "configs is missing: the pool.", {}),
+    ),
+    *of_call(
+        "update pools",
+        ALL,
+        ADMINISTRATOR,
+        f"PUT {CONFIG_POOL}",
+        ("done", "", 200, None, {"configs": {"my_pool": CONFIGURED_POOL, "new": {"backend": "b"}}}),
+        ("denied", "", 403, ONLY_ADMINISTRATORS_CONFIG, PERSON, {"configs": {}}),
+        ("no object", "", 422, "configs must be an object: the pools by their names.", {"configs": []}),
+    ),
+    *of_call(
+        "update pool",
+        ALL,
+        ADMINISTRATOR,
+        f"PATCH {CONFIG_POOL}/",
+        (
+            "done",
+            "my_pool",
+            200,
+            {**CONFIGURED_POOL, "description": "d", "enable_maintenance": True, "status": "MAINTENANCE"},
+            {"configs_dict": {"description": "d", "enable_maintenance": True}, "description": "why"},
+        ),
+        ("not there", "nosuch", 400, NO_POOL, {"configs_dict": {"description": "d"}}),
+        ("denied", "my_pool", 403, ONLY_ADMINISTRATORS_CONFIG, PERSON, {"configs_dict": {}}),
+        ("field missing", "my_pool", 422, "configs_dict must be an object: what changes of the pool.", {}),
+    ),
+    *of_call(
+        "delete pool",
+        ALL,
+        ADMINISTRATOR,
+        f"DELETE {CONFIG_POOL}/",
+        ("done", "my_pool", 200, None, {"description": "sold"}),
+        ("not there", "nosuch", 400, NO_POOL, {"description": "sold"}),
+        ("denied", "my_pool", 403, ONLY_ADMINISTRATORS_CONFIG, PERSON, {"description": "sold"}),
+        ("broken JSON", "my_pool", 422, "The body is not JSON.", b"{"),
+    ),
+    *of_call(
+        "history",
+        ALL,
+        ADMINISTRATOR,
+        f"GET {HISTORY}?omit_data=True&",
+        (
+            "of one type",
+            "offset=0&limit=20&order=ASC&config_types=ROLE&created_after=2000-01-01&name=team-reader",
+            200,
+            {"configs": [entry("ROLE", 3, PLAIN_ROLE)]},
+        ),
+        (
+            "the newest",
+            "config_types=POOL&order=DESC&limit=1",
+            200,
+            {"configs": [entry("POOL", 2, "my_pool")]},
+        ),
+        (
+            "now",
+            "at_timestamp=2999-11-23+17:44:57.664145",
+            200,
+            {"configs": [entry("POOL", 2, "my_pool"), mock.ANY]},
+        ),
+        ("by tags", "tags=initial-config&tags=nope", 200, {"configs": []}),
+        ("before there was any", "created_before=2000-01-01T00:00:00", 200, {"configs": []}),
+        ("another type", "config_types=BACKEND", 400, OTHER_TYPE),
+        ("denied", "", 403, ONLY_ADMINISTRATORS_CONFIG, PERSON),
+        ("unknown type", "config_types=NOPE", 422, "The config type must be one of ROLE, POOL."),
+        ("too many", "limit=2000", 422, "limit must be a number from 1 to 1000."),
+        ("no boolean", "omit_data=maybe", 422, "omit_data must be true or false."),
+    ),
+    *of_call(
+        "delete revision",
+        ALL,
+        ADMINISTRATOR,
+        f"DELETE {HISTORY}/",
+        ("done", "role/revision/2", 200, None),
+        ("the current", "role/revision/3", 400, "Cannot delete the current revision 3 for config type ROLE"),
+        ("not there", "role/revision/999", 400, "No config history entry found for type ROLE at revision 999"),
+        ("unknown type", "nope/revision/1", 400, 'Invalid config type "nope"'),
+        ("another type", "backend/revision/1", 400, OTHER_TYPE),
+        ("denied", "role/revision/2", 403, ONLY_ADMINISTRATORS_CONFIG, PERSON),
+        ("revision 0", "role/revision/0", 422, "revision must be a number from 1."),
+    ),
+    *of_call(
+        "rollback",
+        ALL,
+        ADMINISTRATOR,
+        f"POST {HISTORY}/rollback",
+        ("done", "", 200, None, {"revision": 1, "config_type": "ROLE", "description": "D", "tags": ["t"]}),
+        ("of pools", "", 200, None, {"revision": 1, "config_type": "POOL", "description": "D"}),
+        (
+            "not there",
+            "",
+            400,
+            "No config history entry found for type ROLE at revision 999",
+            {"revision": 999, "config_type": "ROLE", "description": "D"},
+        ),
+        ("another type", "", 400, OTHER_TYPE, {"revision": 1, "config_type": "BACKEND", "description": "D"}),
+        ("denied", "", 403, ONLY_ADMINISTRATORS_CONFIG, PERSON, {"revision": 1, "config_type": "ROLE"}),
+        ("revision missing", "", 422, "revision must be a number from 1.", {"config_type": "ROLE"}),
+        ("unknown type", "", 422, "The config type must be one of ROLE, POOL.", {"revision": 1, "config_type": "X"}),
+    ),
+    *of_call(
+        "tag",
+        ALL,
+        ADMINISTRATOR,
+        f"POST {HISTORY}/",
+        ("set", "role/revision/3/tags", 200, None, {"set_tags": ["a", "b"], "delete_tags": ["c"]}),
+        (
+            "not there",
+            "role/revision/999/tags",
+            400,
+            "No config history entry found for type ROLE at revision 999",
+            {"set_tags": ["a"]},
+        ),
+        ("denied", "role/revision/3/tags", 403, ONLY_ADMINISTRATORS_CONFIG, PERSON, {"set_tags": ["a"]}),
+        ("nothing to do", "role/revision/3/tags", 422, "set_tags or delete_tags must name a tag.", {}),
+    ),
+    *of_call(
+        "another type",
+        ALL,
+        ADMINISTRATOR,
+        "GET /api/configs/",
+        ("of the history", "history?config_types=POOL&limit=1", 200, mock.ANY),
+        ("asked for", "backend", 400, OTHER_TYPE),
+        ("one of it", "backend/x", 400, OTHER_TYPE),
+        ("denied", "backend", 403, ONLY_ADMINISTRATORS_CONFIG, PERSON),
+        ("no type", "nope", 400, 'Invalid config type "nope"'),
+    ),
+]
+
+ROWS = [*PUBLIC, *EXCHANGES, *OLDER_TOKENS, *NEWER_TOKENS, *NEWER_USERS, *PROFILES_AND_POOLS, *CONFIGS, *TERMINALS]

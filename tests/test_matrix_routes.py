@@ -69,6 +69,7 @@ ADMIN = [route for route in GUARDED if route.startswith("/admin/")]
 def test_the_walk_finds_the_routes():
     assert {"/api/profile/settings", "/api/auth/access_token/user/my-token", "/api/v1/tokens/1/rotate"} <= set(API)
     assert {"/api/auth/user/my-token/access_token/my-token", "/api/auth/roles/my-token/users"} <= set(API)
+    assert {"/api/configs/role/my-token", "/api/configs/history/my-token/revision/1/tags"} <= set(API)
     assert {"/admin/", "/admin/tokens/accesstoken/"} <= set(ADMIN)
     assert {"/me/", "/me/tokens/new/", "/me/tokens/1/rotate/"} <= set(PERSONS)
     assert len(API) > 20

@@ -41,11 +41,30 @@ OF_USERS = {
     "add role to many": 'POST /api/auth/roles/osmo-admin/users {"user_ids": ["mallory"]}',
     "delete user": f"DELETE {USERS}/mallory",
 }
-CALLS = {**OWN, **ADAS, **ROBOTS, **OF_USERS}
+CONFIGS = {
+    "show roles": "GET /api/configs/role",
+    "show role": f"GET /api/configs/role/{PLAIN_ROLE}",
+    "set role": f'PUT /api/configs/role/{PLAIN_ROLE} {{"configs": {{"policies": []}}}}',
+    "update roles": 'PUT /api/configs/role {"configs": [{"name": "new", "policies": []}]}',
+    "show pools": "GET /api/configs/pool",
+    "show pool": "GET /api/configs/pool/my_pool",
+    "set pool": 'PUT /api/configs/pool/new {"configs": {"backend": "b"}}',
+    "update pool": 'PATCH /api/configs/pool/new {"configs_dict": {"backend": "c"}}',
+    "update pools": 'PUT /api/configs/pool {"configs": {"newer": {"backend": "b"}}}',
+    "history": "GET /api/configs/history",
+    "diff": "GET /api/configs/diff?config_type=ROLE&first_revision=1&second_revision=2",
+    "tag": 'POST /api/configs/history/role/revision/1/tags {"set_tags": ["x"]}',
+    "delete revision": "DELETE /api/configs/history/role/revision/2",
+    "delete pool": "DELETE /api/configs/pool/newer",
+    "roll back": 'POST /api/configs/history/rollback {"revision": 1, "config_type": "POOL"}',
+    "delete role": "DELETE /api/configs/role/new",
+}
+CALLS = {**OWN, **ADAS, **ROBOTS, **OF_USERS, **CONFIGS}
 
 
 def table(own: int, adas: int, robots: int, users: int, but: dict[str, int] | None = None) -> dict[str, int]:
-    groups = [(OWN, own), (ADAS, adas), (ROBOTS, robots), (OF_USERS, users)]
+    """The configuration is for whom the users are."""
+    groups = [(OWN, own), (ADAS, adas), (ROBOTS, robots), (OF_USERS, users), (CONFIGS, users)]
     return {call: status for calls, status in groups for call in calls} | (but or {})
 
 

@@ -16,6 +16,7 @@ from rest_framework.response import Response
 from osmo_portal.api import WireView, json_object
 from osmo_portal.events.actor import Actor
 from osmo_portal.problems import Unprocessable
+from profiles.api.configured import open_pool
 from profiles.api.permissions import ServiceAccountsReadTheirProfile
 from profiles.models import Pool, Settings
 from profiles.reach import submit_pools
@@ -28,7 +29,6 @@ LOGIN_KEYS = (
     "token_endpoint",
     "logout_endpoint",
 )
-PRIVATE = {"execute": "PRIVATE", "portforward": "PRIVATE", "cancel": "PRIVATE", "rsync": "PRIVATE"}
 FIGURES = ("quota_used", "quota_free", "quota_limit", "total_usage", "total_capacity", "total_free")
 
 
@@ -123,7 +123,7 @@ class PoolQuota(WireView):
         """Pools of one backend share their machines: one element of `node_sets` each. All figures are text."""
         pools = sorted(_asked_for(request), key=lambda pool: (pool.backend, pool.name))
         node_sets = [
-            {"pools": [{**_pool(pool), "resource_usage": _usage(pool)} for pool in of_backend]}
+            {"pools": [{**open_pool(pool), "resource_usage": _usage(pool)} for pool in of_backend]}
             for _, of_backend in groupby(pools, key=lambda pool: pool.backend)
         ]
         return Response({"node_sets": node_sets, "resource_sum": _sum(pools)})
@@ -131,7 +131,7 @@ class PoolQuota(WireView):
 
 class Pools(WireView):
     def get(self, request: Request) -> Response:
-        pools = {pool.name: {**_pool(pool), "resources": {"gpu": None}} for pool in _asked_for(request)}
+        pools = {pool.name: {**open_pool(pool), "resources": {"gpu": None}} for pool in _asked_for(request)}
         return Response({"pools": pools})
 
 
@@ -144,34 +144,6 @@ def _asked_for(request: Request) -> Iterable[Pool]:
     if "all_pools" in request.GET and not _boolean("all_pools", request.GET["all_pools"]):
         return everything.filter(name="default")
     return everything
-
-
-def _pool(pool: Pool) -> dict[str, Any]:
-    platform = {
-        "description": "",
-        "host_network_allowed": False,
-        "privileged_allowed": False,
-        "allowed_mounts": [],
-        "default_mounts": [],
-    }
-    return {
-        "name": pool.name,
-        "description": pool.description,
-        "status": pool.status,
-        "download_type": None,
-        "enable_maintenance": pool.maintenance,
-        "backend": pool.backend,
-        "default_platform": "default",
-        "default_exec_timeout": "",
-        "default_queue_timeout": "",
-        "max_exec_timeout": "",
-        "max_queue_timeout": "",
-        "default_exit_actions": {},
-        "action_permissions": PRIVATE,
-        "topology_keys": [],
-        "resources": {"gpu": {"guarantee": pool.quota_limit, "maximum": -1, "weight": 1}},
-        "platforms": {"default": platform},
-    }
 
 
 def _figures(pool: Pool) -> dict[str, int]:

@@ -51,3 +51,12 @@ class OnlyAdministratorsAndAuditorsSee(BasePermission):
     def has_permission(self, request: Request, view: APIView) -> bool:
         by = Actor.of(request) if request.auth else None
         return bool(by and (by.is_administrator or by.is_auditor))
+
+
+class OnlyAdministratorsConfigure(BasePermission):
+    """Reading, too: a pool's templates may hold what is nobody else's to see (D1)."""
+
+    message = "Only an administrator may read and change the configuration."
+
+    def has_permission(self, request: Request, view: APIView) -> bool:
+        return bool(request.auth) and Actor.of(request).is_administrator

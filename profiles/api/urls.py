@@ -3,7 +3,7 @@ from drf_spectacular.views import SpectacularJSONAPIView
 from rest_framework.permissions import IsAuthenticated
 from rest_framework.routers import SimpleRouter
 
-from profiles.api import cli, cli_users, events, rest
+from profiles.api import cli, cli_configs, cli_users, events, rest
 
 router = SimpleRouter(trailing_slash=False, use_regex_path=False)
 router.register("users", rest.UserViewSet)
@@ -24,6 +24,17 @@ urlpatterns = [
     path("api/auth/user/<str:user_id>/roles", cli_users.RolesOfUser.as_view()),
     path("api/auth/user/<str:user_id>/roles/<path:role>", cli_users.RoleOfUser.as_view()),
     path("api/auth/roles/<path:role>/users", cli_users.UsersOfRole.as_view()),
+    path("api/configs/role", cli_configs.Roles.as_view()),
+    path("api/configs/role/<path:name>", cli_configs.OneRole.as_view()),
+    path("api/configs/pool", cli_configs.Pools.as_view()),
+    path("api/configs/pool/<str:name>", cli_configs.OnePool.as_view()),
+    path("api/configs/history", cli_configs.History.as_view()),
+    path("api/configs/history/rollback", cli_configs.Rollback.as_view()),
+    path("api/configs/history/<str:kind>/revision/<int:revision>", cli_configs.OneRevision.as_view()),
+    path("api/configs/history/<str:kind>/revision/<int:revision>/tags", cli_configs.Tags.as_view()),
+    path("api/configs/diff", cli_configs.Diff.as_view()),
+    path("api/configs/<str:kind>", cli_configs.OtherConfigs.as_view()),
+    path("api/configs/<str:kind>/<path:rest>", cli_configs.OtherConfigs.as_view()),
     path("api/v1/", include(router.urls)),
     path("api/v1/schema", SpectacularJSONAPIView.as_view(permission_classes=[IsAuthenticated])),
 ]
