@@ -41,7 +41,8 @@ class WireRenderer(JSONRenderer):
 class WireView(APIView):
     """A view of the wire: success is 200 with JSON (`null` when there is nothing to say), never 201 or 204.
 
-    Whoever signed in by a token that ends within 7 days is told so by a header that the clients print.
+    Whoever signed in by a token that ends within 7 days is told so by a header that the clients print, and whoever uses
+    a client for which there is a newer one, in the lines above.
     """
 
     content_negotiation_class = AlwaysJson
@@ -54,11 +55,17 @@ class WireView(APIView):
 
     def finalize_response(self, request: Any, response: Any, *args: Any, **kwargs: Any) -> Response:
         answer = super().finalize_response(request, response, *args, **kwargs)
-        actor = getattr(request, "auth", None)
-        ends = getattr(actor, "until", None)
-        if actor and ends and ends - timezone.now() <= WARNED_BEFORE:
-            answer["x-osmo-warning"] = base64.b64encode(_warning(actor.token.name, ends).encode()).decode()
+        client = request.META.get("HTTP_X_OSMO_CLIENT_VERSION")
+        warnings = [text for text in (handshake.hint(client, answer.headers), _ending(request)) if text]
+        if warnings:
+            answer["x-osmo-warning"] = base64.b64encode("\n".join(warnings).encode()).decode()
         return answer
+
+
+def _ending(request: Any) -> str:
+    actor = getattr(request, "auth", None)
+    ends = getattr(actor, "until", None)
+    return _warning(actor.token.name, ends) if actor and ends and ends - timezone.now() <= WARNED_BEFORE else ""
 
 
 def _warning(name: str, ends: datetime) -> str:

@@ -1,6 +1,7 @@
 """Which client calls, and whether it is too old by the settings. Without them no client hears of it."""
 
 import re
+from collections.abc import Mapping
 
 from django.conf import settings
 from rest_framework.exceptions import APIException
@@ -26,6 +27,16 @@ def greet(client: str | None) -> dict[str, str]:
             "Please install a newer client."
         )
     return {"x-osmo-service-version": latest} if latest and version < _parsed(latest) else {}
+
+
+def hint(client: str | None, answer: Mapping[str, str]) -> str:
+    """For clients of 6.2 and later, which do not read the header of `greet` and print what they are sent."""
+    if "x-osmo-service-version" not in answer:
+        return ""
+    return (
+        f"WARNING: New client {answer['x-osmo-service-version']} available.\nCurrent version: {client}.\n"
+        "Please update by running the install command in the documentation."
+    )
 
 
 def _parsed(version: str) -> tuple[int, ...]:

@@ -1,5 +1,7 @@
 """Clients that are too old, by the settings (wire.md section 2.3)."""
 
+import base64
+
 import pytest
 
 from tests.cast import Cast
@@ -77,3 +79,30 @@ def test_public_routes_are_open_to_every_version(settings):
 
     assert Wire().get("/api/version").status_code == 200
     assert Wire().get("/client/version").status_code == 200
+
+
+def told(answer) -> list[str]:
+    return base64.b64decode(answer.headers.get("x-osmo-warning", ""), validate=True).decode("ascii").splitlines()
+
+
+def test_newer_clients_hear_of_the_latest_version_in_the_header_that_they_print(ada, settings):
+    assert told(ada.get(PATH, x_osmo_client_version="6.2.9")) == []
+    settings.CLI_LATEST_VERSION = "6.3.1"
+
+    assert told(ada.get(PATH, x_osmo_client_version="6.2.9")) == [
+        "WARNING: New client 6.3.1 available.",
+        "Current version: 6.2.9.",
+        "Please update by running the install command in the documentation.",
+    ]
+    assert told(ada.get(PATH, x_osmo_client_version="6.3.1")) == []
+
+
+def test_the_end_of_the_token_is_told_below_it_also_with_a_refusal(cast: Cast, settings):
+    settings.CLI_LATEST_VERSION = "6.3.1"
+    wire = Wire(cast.user_token(name="t3", days=2).plaintext)
+
+    answer = wire.delete("/api/auth/access_token/user/nothing", x_osmo_client_version="6.2.9")
+
+    assert answer.status_code == 400
+    assert [line.split(" ")[0] for line in told(answer)] == ["WARNING:", "Current", "Please", "WARNING:"]
+    assert "t3 is expiring" in told(answer)[3]
