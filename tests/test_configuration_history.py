@@ -21,7 +21,7 @@ ROLE, POOL = ConfigType.ROLE, ConfigType.POOL
 
 
 def newest(config_type: str = ROLE) -> Revision:
-    return Revision.objects.of(config_type).order_by("number").last()
+    return Revision.objects.of(config_type).order_by("-number")[0]
 
 
 def story(config_type: str) -> list[tuple[int, str, str]]:
@@ -244,7 +244,7 @@ def test_tags_are_set_and_taken(cast: Cast) -> None:
     assert revision.tags == ["b", "c"]
     assert [*Revision.objects.of(ROLE).tagged(["b", "c"])] == [revision]
     assert [*Revision.objects.of(ROLE).tagged(["b", "x"])] == []
-    assert Event.objects.filter(action="revision.tagged").first().changes == {"tags": [["b", "a"], ["b", "c"]]}
+    assert Event.objects.filter(action="revision.tagged")[0].changes == {"tags": [["b", "a"], ["b", "c"]]}
     for wrong in (["x" * 101], ["a\0"], [str(number) for number in range(MAX_TAGS + 1)]):
         with pytest.raises(ValidationError):
             revision.tag(by=by, add=wrong)

@@ -331,10 +331,11 @@ def test_tags_and_descriptions_are_texts(newer: Wire, body: dict[str, Any]) -> N
 
 
 def test_addresses_with_two_slashes_and_names_with_one(newer: Wire) -> None:
-    ok(newer.call("PUT", f"/{ROLE}/team/a:b", {"configs": {"policies": []}}))
+    ok(newer.call("PUT", f"http://testserver/{ROLE}/team/a:b", {"configs": {"policies": []}}))
 
-    assert ok(newer.get(f"/{ROLE}/team/a:b"))["name"] == "team/a:b"
-    assert ok(newer.get("//api/configs/diff?config_type=role&first_revision=1&second_revision=2"))
+    assert ok(newer.get(f"http://testserver/{ROLE}/team/a:b"))["name"] == "team/a:b"
+    diff = "//api/configs/diff?config_type=role&first_revision=1&second_revision=2"
+    assert ok(newer.get(f"http://testserver{diff}"))
     assert ok(newer.call("DELETE", f"{ROLE}/team/a:b")) is None
 
 

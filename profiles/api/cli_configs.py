@@ -132,8 +132,9 @@ class Pools(NamedConfigs):
         """Makes and changes the pools that are named, all or none. The others stay."""
         asked = self.asked()
         configs = asked.get("configs")
-        if isinstance(configs, dict) and set(configs) == {"pools"} and "backend" not in configs["pools"]:
-            configs = configs["pools"]  # as it was shown
+        if isinstance(configs, dict) and set(configs) == {"pools"} and isinstance(configs["pools"], dict):
+            # As it was shown, unless it is a pool of that name.
+            configs = configs if "backend" in configs["pools"] else configs["pools"]
         if not isinstance(configs, dict):
             raise Unprocessable("configs must be an object: the pools by their names.")
         self.put_down(configs, self.account(asked, "Set all pool configurations"))

@@ -227,8 +227,8 @@ def _checked_resources(resources: Any) -> Fields:
     if resources is None:
         return {}
     gpu = _object(resources, "resources of a pool").get("gpu")
-    if gpu is not None:
-        _object(gpu, "resources.gpu of a pool")
+    if gpu is not None and not isinstance(_object(gpu, "resources.gpu of a pool").get("guarantee", 0), int):
+        raise Unprocessable("resources.gpu.guarantee of a pool must be a number.")
     return resources  # type: ignore[no-any-return]
 
 
@@ -242,6 +242,8 @@ def _check_platforms(shown: Fields) -> None:
                 "Name can only be alphanumeric and contain dash or underscore."
             )
     chosen = shown["default_platform"]
+    if not isinstance(chosen, str | None):
+        raise Unprocessable("default_platform must be text.")
     if chosen and chosen not in platforms:
         raise Misused(f"Default platform {str(chosen)[:100]} not in platforms")
 
