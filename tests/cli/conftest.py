@@ -74,7 +74,7 @@ def handler(portal: Portal) -> type[BaseHTTPRequestHandler]:
             self.end_headers()
             self.wfile.write(content)
 
-        do_GET = do_POST = do_DELETE = answer  # noqa: N815 - the base class looks for these
+        do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = answer  # noqa: N815 - the base class looks for these
 
         def log_message(self, *args: Any) -> None:
             """The test reads `portal.asked`."""

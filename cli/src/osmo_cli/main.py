@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 import typer
 
-from osmo_cli import __version__, pools, profile, tokens, users
+from osmo_cli import __version__, config, pools, profile, tokens, users
 from osmo_cli.arguments import FormatOption
 from osmo_cli.device import sign_in
 from osmo_cli.errors import INTERRUPTED, OsmoError, errors_as
@@ -29,6 +29,7 @@ app.add_typer(tokens.app, name="token")
 app.add_typer(users.app, name="user")
 app.add_typer(profile.app, name="profile")
 app.add_typer(pools.app, name="pool")
+app.add_typer(config.app, name="config")
 
 Method = Literal["code", "password", "dev", "token"]
 

@@ -36,8 +36,14 @@ class Portal:
     def post(self, path: str, kind: type[Answer], **content: Any) -> Answer:
         return self._ask("POST", path, kind, **content)
 
-    def delete(self, path: str) -> None:
-        self._ask("DELETE", path, object)
+    def put(self, path: str, **content: Any) -> None:
+        self._ask("PUT", path, object, **content)
+
+    def patch(self, path: str, **content: Any) -> None:
+        self._ask("PATCH", path, object, **content)
+
+    def delete(self, path: str, **content: Any) -> None:
+        self._ask("DELETE", path, object, **content)
 
     def _ask(self, method: str, path: str, kind: type[Answer], **content: Any) -> Answer:
         session = self.session
