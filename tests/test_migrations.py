@@ -20,6 +20,7 @@ SMALL = {"signingkey", "bulkoperation", "bulkchunk", "role", "pool", "providersu
 LOOKED_AT = {
     ("events", "0002_triggers"): "came with the first schema",
     ("profiles", "0002_defaults"): "came with the first schema",
+    ("profiles", "0004_initial_configuration"): "writes to tables that the version before does not know",
     ("tokens", "0002_lists"): "makes its other indexes concurrently as well",
     ("tokens", "0006_token_roles"): "drops its indexes concurrently",
 }

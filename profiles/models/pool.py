@@ -39,7 +39,7 @@ class Pool(Configured):
     quota_limit = models.PositiveIntegerField("GPU quota", default=0)
     total_usage = models.PositiveIntegerField("GPUs used in all", default=0)
     total_capacity = models.PositiveIntegerField("GPUs in all", default=0)
-    spec = models.JSONField(default=dict, blank=True, editable=False)
+    spec = models.JSONField(default=dict, db_default={}, blank=True, editable=False)
     created_at = models.DateTimeField(default=timezone.now, editable=False)
     deleted_at = models.DateTimeField(null=True, blank=True, editable=False)
 

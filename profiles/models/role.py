@@ -68,7 +68,9 @@ class Role(Configured):
         help_text="Empty: the portal-wide maximum. Lowering it acts on existing tokens at once.",
     )
     # Kept for the released clients. What an identity provider's roles give here is the setting OIDC_ROLE_MAP.
-    sync_mode = models.CharField(max_length=8, choices=SyncMode.choices, default=SyncMode.IMPORT, editable=False)
+    sync_mode = models.CharField(
+        max_length=8, choices=SyncMode.choices, default=SyncMode.IMPORT, db_default=SyncMode.IMPORT, editable=False
+    )
     external_roles = models.JSONField(null=True, blank=True, editable=False)  # null: the one of the role's own name
     created_at = models.DateTimeField(default=timezone.now, editable=False)
     deleted_at = models.DateTimeField(null=True, blank=True, editable=False)

@@ -1,6 +1,7 @@
 """Every command of our client as a process, against the portal itself."""
 
 import re
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import yaml
 from pytest_django.live_server_helper import LiveServer
 
 from osmo_portal.events.actor import Door
+from profiles.models import Pool, Role
 from tests.cast import PLAIN_ROLE, POOL_ROLE, Cast, in_days
 from tests.cli.conftest import Osmo
 from tokens.models import AccessToken, RefreshToken, SignInRequest, TerminalSignIn
@@ -86,6 +88,34 @@ def test_an_administrator_works_at_a_terminal(osmo: Osmo, sign_in: SignIn) -> No
     assert SECRET.search(said(osmo, "token", "set", "trainer", "--service", "--roles", POOL_ROLE))
     assert "trainer" in said(osmo, "token", "list", "--service")
     assert said(osmo, "token", "delete", "trainer", "--service") == "Access token trainer deleted\n"
+
+
+def test_an_administrator_configures_as_the_page_says(osmo: Osmo, sign_in: SignIn, tmp_path: Path) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "cli.md").read_text()
+    section = page.partition("## Roles and pools")[2].partition("## ")[0]
+    examples = re.findall(r"^\$ osmo (config .+)$", section, re.MULTILINE)
+    file = tmp_path / "role.json"
+    sign_in("grace")
+
+    told = {}
+    for example in examples:
+        command, shown, _ = example.partition(" > role.json")
+        told[command] = said(osmo, *shlex.split(command.replace("role.json", str(file))))
+        if shown:
+            file.write_text(told[command].replace('"description": ""', '"description": "exec as well"'))
+
+    assert [text.splitlines()[-1] for text in told.values() if text.startswith("Successfully")] == [
+        "Successfully updated ROLE config",
+        'Successfully set ROLE config "osmo-team-a"',
+        "Successfully updated tags for ROLE:3",
+        "Successfully rolled back ROLE to revision 3.",
+        'Successfully deleted POOL config "my_pool"',
+        "Successfully rolled back POOL to revision 2.",
+    ]
+    assert "Team A begins" in told["config history ROLE --order desc"]
+    assert '+    "name": "osmo-team-a",' in told["config diff ROLE:3 ROLE"].splitlines()
+    assert Pool.objects.existing().filter(name="my_pool").exists()
+    assert not Role.objects.existing().filter(name="osmo-team-a").exists()
 
 
 @pytest.mark.parametrize("form", ["{secret}", "{url}/api/auth/jwt/access_token?access_token={secret}"])
