@@ -192,6 +192,7 @@ def test_a_form_needs_its_csrf_token(cast: Cast, path: str) -> None:
 
 def test_an_auditor_signs_no_terminal_in(cast: Cast) -> None:
     assert visitor("audrey").get(CODE).status_code == 403
+    assert "Your terminals" not in text(visitor("audrey").get(MINE))
 
 
 def test_who_must_have_a_second_factor_is_led_to_add_one(cast: Cast, settings: Any) -> None:
@@ -208,6 +209,7 @@ def test_where_it_is_switched_off_the_pages_say_so(cast: Cast, settings: Any) ->
 
     assert answer.status_code == 403
     assert "signs no terminals in" in text(answer)
+    assert "Your terminals" not in text(visitor("ada").get(MINE))
 
 
 def test_an_address_other_than_the_browsers_is_pointed_out(cast: Cast) -> None:

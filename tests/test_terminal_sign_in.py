@@ -355,7 +355,12 @@ def test_a_token_made_at_a_terminal_may_outlast_the_sign_in(cast: Cast) -> None:
 
     assert wire.post(f"/api/auth/access_token/laptop?expires_at={in_days(300)}").status_code == 200
     assert AccessToken.objects.get().owner == cast.ada
-    assert last_event().token_id is None
+    event = last_event()
+    assert (event.action, event.token_id, event.changes["terminal"]) == (
+        "token.issued",
+        None,
+        TerminalSignIn.objects.get().pk,
+    )
 
 
 def test_the_jwt_opens_no_page_and_makes_no_session(cast: Cast) -> None:

@@ -118,8 +118,11 @@ class Event(models.Model):
     ) -> "Event":
         """An event that has no number yet. `changes` are the allow-listed fields that the ways in name themselves.
 
-        For a batch, `subject` is an unsaved instance of what it is about, and `label` says how many.
+        What is done at a terminal names its sign-in too. For a batch, `subject` is an unsaved instance of what it is
+        about, and `label` says how many.
         """
+        if by.terminal:
+            changes["terminal"] = by.terminal.pk
         return cls(
             action=action,
             actor=by.name,

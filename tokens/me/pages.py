@@ -4,6 +4,7 @@ from collections.abc import Callable
 from functools import wraps
 from typing import Any
 
+from django.conf import settings
 from django.contrib import admin
 from django.contrib.auth.decorators import login_required
 from django.core.exceptions import PermissionDenied
@@ -110,6 +111,9 @@ class MyTokens(Page):
         }
 
     def _terminals(self) -> dict[str, Any]:
+        """Nothing about them where nobody may sign one in, nor an auditor."""
+        if not settings.TERMINAL_DAYS or self.by.changes_nothing:
+            return {}
         mine = TerminalSignIn.objects.live().of(self.by.user).with_last_renewal()
         found = [*mine.order_by("-pk")[: TERMINALS_SHOWN + 1]]
         return {"terminals": found[:TERMINALS_SHOWN], "more_terminals": len(found) > TERMINALS_SHOWN}
