@@ -29,8 +29,6 @@ class JwtAuthentication(authentication.BaseAuthentication):
         text = _credential(request)
         if text is None:
             return None
-        if jwt.is_of_terminal(text):
-            return _at_terminal(text, request)
         actor = actor_of(text, request._request)
         return actor.user, actor
 
@@ -67,7 +65,10 @@ class ConsoleScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-
 
 
 def actor_of(text: str, request: HttpRequest) -> Actor:
-    """Who sent that JWT, with the powers that it has now. Raises AuthenticationFailed."""
+    """Who sent that JWT, with the powers that it has now. Raises AuthenticationFailed, and PermissionDenied where a
+    person at a terminal lacks the second factor that is asked for."""
+    if jwt.is_of_terminal(text):
+        return _at_terminal(text, request)
     now = _standing(text)
     return Actor(
         door=Door.of_api(request.path_info),
@@ -105,7 +106,7 @@ def _standing(text: str) -> standing.Standing:
     return now
 
 
-def _at_terminal(text: str, request: Request) -> tuple[User, Actor]:
+def _at_terminal(text: str, request: HttpRequest) -> Actor:
     """A person, with the roles held now. Groups count in the console alone, where a recent sign-in can be asked for."""
     try:
         claims, kid = jwt.verify(text, jwt.TERMINAL_TYPE)
@@ -118,5 +119,4 @@ def _at_terminal(text: str, request: Request) -> tuple[User, Actor]:
     if factors.must_add_one(person):
         raise PermissionDenied(ADD_A_FACTOR)
     door = Door.of_api(request.path_info)
-    roles = person.held_role_names
-    return person, Actor(door=door, user=person, roles=roles, terminal=sign_in, **facts(request._request))
+    return Actor(door=door, user=person, roles=person.held_role_names, terminal=sign_in, **facts(request))
