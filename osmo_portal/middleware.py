@@ -24,7 +24,7 @@ CONTENT_SECURITY_POLICY = (
 )
 
 # Asked by machines inside, under whatever name they know this process by. No answer there depends on it.
-ANY_HOST = re.compile("/(health|ready)")
+ANY_HOST = re.compile("/(health|ready|api/authz(/.*)?)", re.DOTALL)
 
 
 def client_address(request: HttpRequest) -> str | None:
@@ -78,8 +78,8 @@ class RequestFacts:
 
 
 class KnownHost(CommonMiddleware):
-    """Refuses a Host that is not the portal's. Probes know only the address of one process, and are told nothing else
-    by another name."""
+    """Refuses a Host that is not the portal's. Probes and gateways call this process by another name, and are told
+    the same under each."""
 
     def process_request(self, request: HttpRequest) -> HttpResponsePermanentRedirect | None:
         return None if ANY_HOST.fullmatch(request.path_info) else super().process_request(request)

@@ -3,15 +3,17 @@
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
-from profiles.models import User
+from profiles.models import Pool, User
 from profiles.policies import (
     Decision,
+    Operation,
     RolePolicies,
     Statement,
     decide,
     decide_request,
     having_a_say,
     having_a_say_in_request,
+    reachable_pools,
 )
 from profiles.reach import policies_about
 from profiles.rules import DEFAULT_ROLE
@@ -40,6 +42,11 @@ class Powers:
     def may_request(self, method: str, target: str) -> Decision:
         """Whether a request is allowed: its method, and its target as sent."""
         return decide_request(method, target, allow=self.allow, deny=self.deny)
+
+    def submit_pools(self) -> list[str]:
+        """Names of the existing pools to which one may submit. One query."""
+        pools = Pool.objects.existing().order_by("name").values_list("name", flat=True)
+        return reachable_pools(pools, Operation.SUBMIT, allow=self.allow, deny=self.deny)
 
     def said(self, action: str, resource: str | None) -> Iterator[Statement]:
         """All statements that have a say in `may`; the first one decides."""

@@ -146,7 +146,9 @@ def test_no_api_route_opens_for_a_stranger(cast: Cast, credential):
                 {"cookie": f"IdToken={value}"},
             ):
                 answer = Client().generic(method, route, b"{}", content_type="application/json", headers=headers)
-                assert answer.status_code == 401, (method, route, headers)
+                # A gateway may be sent the secret itself; what it asks here is no question.
+                refused = {401, 403} if route.startswith("/api/authz") else {401}
+                assert answer.status_code in refused, (method, route, headers)
                 assert secret not in answer.content.decode()
     assert Event.objects.count() == before
 

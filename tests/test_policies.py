@@ -468,6 +468,15 @@ def test_the_administrator_of_6_0_does_not_reach_what_its_denies_exclude():
         ("PUT /api/configs/role", "config:Update", "config/role"),
         ("PATCH /api/configs/pool/x", "config:Update", "config/pool"),
         ("GET /api/users", "user:List", None),
+        ("GET /api/resources/x", "resources:Read", None),
+        ("GET /api/workflow", "workflow:List", None),
+        ("GET /api/tag", "workflow:List", None),
+        ("GET /api/bucket", "dataset:List", None),
+        ("GET /api/bucket/b/dataset/d", "dataset:Read", "bucket/b"),
+        ("POST /api/bucket/b/dataset/d", "dataset:Write", "bucket/b"),
+        ("DELETE /api/bucket/b", "dataset:Delete", "bucket/b"),
+        ("POST /api/app", "app:Create", None),
+        ("PATCH /api/credentials/c", "credentials:Update", None),
         ("POST /api/pool/x/workflow", "workflow:Create", "pool/x"),
         ("POST /api/pool/x/workflow/w/restart", "workflow:Create", "pool/x"),
         ("GET /health", "system:Health", None),
@@ -509,7 +518,8 @@ NO_ACTION = [
     "POST /api/pool/a/b/workflow",
     "GET /api/agent/listener",
     "POST /api/auth/login",
-    "GET /api/workflow/w/exec/task/t",
+    "HEAD /api/workflow/w/exec/task/t",
+    "GET /api/plugins/configs",
     "GET /",
 ]
 
@@ -566,14 +576,44 @@ def test_a_percent_sign_does_not_lead_around_a_deny():
         ("/api/workflow/w/portforward/t", "workflow:PortForward"),
     ],
 )
-def test_a_deny_on_every_pool_stops_requests_that_name_no_pool(path, action):
+def test_requests_that_name_no_pool_are_about_any_of_them(path, action):
+    """An allow must be for all pools; a deny for one stops them, since it may be that one."""
     old_user = role(http("http:/api/workflow/*:*"))
 
     assert request_allowed("POST", path, old_user)
-    assert request_allowed("POST", path, old_user, role(deny(action, on=["pool/x"])))
+    assert request_allowed("POST", path, old_user, role(deny(action, on=["config/x"])))
+    assert not request_allowed("POST", path, old_user, role(deny(action, on=["pool/x"])))
     assert not request_allowed("POST", path, old_user, role(deny(action, on=["pool/*"])))
     assert not request_allowed("POST", path, old_user, role(deny(action)))
-    assert not request_allowed("POST", path, role(allow(action, on=["*"])))
+    assert request_allowed("POST", path, role(allow(action, on=["*"])))
+    assert request_allowed("POST", path, role(allow(action, on=["pool/*"])))
+    assert not request_allowed("POST", path, role(allow(action, on=["pool/x*"])))
+    assert not request_allowed("POST", path, role(allow(action)))
+
+
+@pytest.mark.parametrize(
+    ("request_", "action"),
+    [
+        ("GET /api/workflow/w", "workflow:Read"),
+        ("GET /api/workflow/w/exec/task/t", "workflow:Read"),
+        ("PUT /api/workflow/w/tag", "workflow:Update"),
+        ("DELETE /api/workflow/w", "workflow:Delete"),
+        ("POST /api/workflow/w/cancel", "workflow:Cancel"),
+        ("WEBSOCKET /api/workflow/w/exec/task/t", "workflow:Exec"),
+        ("WEBSOCKET /api/router/exec/w/client/k", "workflow:Exec"),
+        ("WEBSOCKET /api/router/rsync/w/client/k", "workflow:Rsync"),
+        ("WEBSOCKET /api/router/portforward/w/client/k", "workflow:PortForward"),
+        ("GET /api/router/webserver/w", "workflow:PortForward"),
+        ("POST /api/workflow/w/webserver/t", "workflow:PortForward"),
+    ],
+)
+def test_a_request_about_a_workflow_stands_for_its_action_on_some_pool(request_, action):
+    method, _, path = request_.partition(" ")
+
+    assert request_allowed(method, path, role(allow(action, on=["pool/*"])))
+    assert not request_allowed(method, path, role(allow(action, on=["pool/x"])))
+    assert not request_allowed(method, path, role(allow("workflow:Other", on=["*"])))
+    assert not request_allowed(method, path, ADMIN, role(deny(action, on=["pool/x"])))
 
 
 # Operations on pools

@@ -26,13 +26,18 @@ def exchange(secret: str, *, address: str | None = None, agent: str = "", reques
 
     What cannot be a secret is refused without a query.
     """
+    return jwt.issue(used(secret, address=address, agent=agent, request_id=request_id))
+
+
+def used(secret: str, *, address: str | None, agent: str, request_id: str) -> Standing:
+    """The standing of a secret that works now, whose use is recorded. Raises Refused."""
     standing = proven(secret, address=address, request_id=request_id)
     now = timezone.now()
     if standing.awaits_first_use:
         _note_first_use(standing, address, request_id)
     if last_use.is_due(standing.last_used_at, now):
         last_use.note(standing.token_id, at=now, ip=address, agent=agent)
-    return jwt.issue(standing)
+    return standing
 
 
 def proven(secret: str, *, address: str | None, request_id: str) -> Standing:

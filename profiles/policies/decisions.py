@@ -73,7 +73,30 @@ ROUTES = (
     _route("config:Read", "GET", r"/api/configs(/(?P<name>[^/]*)(/.*)?)?", "config"),
     _route("config:Update", "PUT PATCH", r"/api/configs/(?P<name>[^/]+)(/.*)?", "config"),
     _route("user:List", "GET", r"/api/users"),
+    _route("resources:Read", "GET", r"/api/resources(/.*)?"),
     _route("workflow:Create", "POST", r"/api/pool/(?P<name>[^/]+)/workflow(/.*)?", "pool"),
+    _route("workflow:List", "GET", r"/api/(workflow|task|tag)"),
+    # These are about a workflow, whose pool is not named.
+    _route("workflow:Exec", "POST WEBSOCKET", r"/api/workflow/[^/]+/exec(/.*)?", "pool"),
+    _route("workflow:Exec", "*", r"/api/router/exec/[^/]+/client/.+", "pool"),
+    _route("workflow:Rsync", "POST", r"/api/workflow/[^/]+/rsync(/.*)?", "pool"),
+    _route("workflow:Rsync", "*", r"/api/router/rsync/[^/]+/client/.+", "pool"),
+    _route("workflow:PortForward", "*", r"/api/workflow/[^/]+/(portforward|webserver)/.+", "pool"),
+    _route("workflow:PortForward", "*", r"/api/router/portforward/[^/]+/client/.+", "pool"),
+    _route("workflow:PortForward", "GET", r"/api/router/webserver/.+", "pool"),
+    _route("workflow:Cancel", "POST", r"/api/workflow/[^/]+/cancel", "pool"),
+    _route("workflow:Read", "GET", r"/api/workflow/.+", "pool"),
+    _route("workflow:Update", "PUT PATCH", r"/api/workflow/.+", "pool"),
+    _route("workflow:Delete", "DELETE", r"/api/workflow/.+", "pool"),
+    _route("dataset:List", "GET", r"/api/bucket"),
+    _route("dataset:Read", "GET", r"/api/bucket/(?P<name>[^/]+)(/.*)?", "bucket"),
+    _route("dataset:Write", "POST PUT", r"/api/bucket/(?P<name>[^/]+)(/.*)?", "bucket"),
+    _route("dataset:Delete", "DELETE", r"/api/bucket/(?P<name>[^/]+)(/.*)?", "bucket"),
+    *(
+        _route(f"{kind}:{verb}", methods, rf"/api/{kind}(/.*)?")
+        for kind in ("app", "credentials")
+        for verb, methods in (("Create", "POST"), ("Read", "GET"), ("Update", "PUT PATCH"), ("Delete", "DELETE"))
+    ),
     _route("system:Health", "*", r"/health"),
     _route("system:Version", "*", r"/api/version|/api/router/version|/client/version"),
     _route("internal:Operator", "*", r"/api/agent/(listener|worker)/(?P<name>[^/]+)(/.*)?", "backend"),
@@ -207,9 +230,31 @@ def _about_route(method: str, path: str) -> Question:
     for route in ROUTES:
         found = route.path.fullmatch(path.rstrip("/"))
         if found and not route.methods.isdisjoint({"*", method.upper()}):
-            return _about_action(route.action, f"{route.kind}/{found['name'] or ''}" if route.kind else None)
+            return _about_action_of(route, found)
     # The nameless action is covered by `*:*` alone, the nameless resource by `*` alone.
     return _about_action("", "")
+
+
+def _about_action_of(route: Route, found: re.Match[str]) -> Question:
+    if not route.kind:
+        return _about_action(route.action, None)
+    if "name" in route.path.groupindex:
+        return _about_action(route.action, f"{route.kind}/{found['name'] or ''}")
+    return _about_some_pool(route.action)
+
+
+def _about_some_pool(action: str) -> Question:
+    """Of a pool that is not named: an allow must be for all of them, and a deny for one of them counts."""
+    everywhere = _about_action(action, f"pool/{SOME}")
+    return lambda said: (
+        everywhere(said)
+        or (
+            said.denies
+            and isinstance(said.action, SemanticAction)
+            and said.action.covers(action)
+            and bool(said.pool_resources())
+        )
+    )
 
 
 def _about_path(method: str, path: str) -> Question:

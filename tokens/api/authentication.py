@@ -26,7 +26,7 @@ class JwtAuthentication(authentication.BaseAuthentication):
     """
 
     def authenticate(self, request: Request) -> tuple[User, Actor] | None:
-        text = _credential(request)
+        text = credential(request)
         if text is None:
             return None
         actor = actor_of(text, request._request)
@@ -86,7 +86,8 @@ def bearer(request: Request | HttpRequest) -> str | None:
     return value.strip() or None if scheme.lower() == "bearer" else None
 
 
-def _credential(request: Request) -> str | None:
+def credential(request: Request | HttpRequest) -> str | None:
+    """What the caller proves to be somebody with. Raises AuthenticationFailed where that is two things."""
     found = {text for text in (request.META.get("HTTP_X_OSMO_AUTH"), bearer(request)) if text}
     if len(found) > 1:
         raise AuthenticationFailed("x-osmo-auth and Authorization hold different credentials. Send one.")

@@ -4,16 +4,18 @@ GET on `user` and `service` is a list of 6.0; POST and DELETE one level deeper a
 the caller's tokens, so both fit beside each other, except that no new token may be called "user" or "service".
 """
 
-from django.urls import include, path
+from django.urls import include, path, re_path
 from rest_framework.routers import SimpleRouter
 
-from tokens.api import access, cli, cli_users, operations, rest, terminal
+from tokens.api import access, authz, cli, cli_users, operations, rest, terminal
 
 router = SimpleRouter(trailing_slash=False, use_regex_path=False)
 router.register("tokens", rest.TokenViewSet)
 router.register("token-operations", operations.OperationViewSet)
 
 urlpatterns = [
+    path("api/authz", authz.told_by_headers),
+    re_path("^api/authz/", authz.told_by_address),
     path("api/auth/keys", cli.keys),
     path("api/auth/jwt/access_token", cli.exchange_secret, name="exchange"),
     # Below an address that a gateway in front of the released servers lets pass without a credential.
