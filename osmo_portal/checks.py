@@ -1,5 +1,6 @@
 """System checks: a wrong deployment fails at start, with a hint, and not at the first request."""
 
+import ipaddress
 import re
 from typing import Any
 from urllib.parse import urlsplit
@@ -105,6 +106,31 @@ def team_address_can_be_written_to(**kwargs: Any) -> list[CheckMessage]:
         return []
     hint = "Set EMAIL_URL, for example smtp+tls://user:password@mail.example.org:587."
     return [Advice("NOTIFY_TEAM_EMAIL is set, but no mail is sent.", hint=hint, id="osmo.W010")]
+
+
+@register()
+def cache_is_known(**kwargs: Any) -> list[CheckMessage]:
+    place = urlsplit(settings.CACHE_URL)
+    if not settings.CACHE_URL or (place.scheme in {"redis", "rediss", "valkey", "valkeys"} and place.hostname):
+        return []
+    hint = "Write redis://host:6379/0 or, with TLS, rediss://…; without it the database keeps the counts."
+    return [Error("CACHE_URL is no address of a Valkey or Redis server.", hint=hint, id="osmo.E020")]
+
+
+@register()
+def proxies_are_networks(**kwargs: Any) -> list[CheckMessage]:
+    found: list[CheckMessage] = []
+    for network in settings.TRUSTED_PROXIES:
+        try:
+            everybody = ipaddress.ip_network(network).prefixlen == 0
+        except ValueError:
+            hint = "Write networks, separated by commas, without bits of hosts: 10.0.0.0/8,192.0.2.7/32."
+            found.append(Error(f"TRUSTED_PROXIES holds {network!r}, which is no network.", hint=hint, id="osmo.E021"))
+        else:
+            if everybody:
+                hint = "Name the proxies alone: whoever is trusted says from where a request comes."
+                found.append(Error(f"TRUSTED_PROXIES {network} trusts everybody.", hint=hint, id="osmo.E022"))
+    return found
 
 
 @register()

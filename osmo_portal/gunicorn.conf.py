@@ -13,5 +13,8 @@ max_requests_jitter = 0
 control_socket_disable = True  # by default it would open one in the home directory
 limit_request_line = 4094
 limit_request_fields = 50
+# The portal itself decides by TRUSTED_PROXIES whom it believes; gunicorn would believe everybody on this machine.
+forwarder_headers = ""
+secure_scheme_headers = {}
 accesslog = "-"
 logger_class = "osmo_portal.access_log.AccessLog"

@@ -3,7 +3,7 @@
 import ipaddress
 import re
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import cache
 from typing import ClassVar
 
@@ -17,6 +17,7 @@ from osmo_portal.events.actor import Door
 from osmo_portal.problems import PROBLEM_JSON, problem_details
 
 View = Callable[[HttpRequest], HttpResponse]
+Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 CONTENT_SECURITY_POLICY = (
     "default-src 'self'; img-src 'self' data:; object-src 'none'; base-uri 'none'; "
@@ -35,18 +36,44 @@ def client_address(request: HttpRequest) -> str | None:
     address = None
     for hop in reversed(hops):
         try:
-            address = ipaddress.ip_address(hop.strip().partition("%")[0])  # without the zone of a link
+            address = _parsed(hop)
         except ValueError:
             break  # what stands left of nonsense cannot be trusted either
-        address = getattr(address, "ipv4_mapped", None) or address
-        if not any(address in _network(written) for written in settings.TRUSTED_PROXIES):
+        if not _is_proxy(address):
             break
     return str(address) if address else None
+
+
+def _parsed(hop: str) -> Address:
+    address = ipaddress.ip_address(hop.strip().partition("%")[0])  # without the zone of a link
+    return getattr(address, "ipv4_mapped", None) or address
+
+
+def _is_proxy(address: Address) -> bool:
+    return any(address in _network(written) for written in settings.TRUSTED_PROXIES)
 
 
 @cache
 def _network(written: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network:
     return ipaddress.ip_network(written)
+
+
+class ProtocolOfProxies:
+    """X-Forwarded-Proto counts where a trusted proxy says it; from others it goes unread."""
+
+    def __init__(self, get_response: View) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        if "HTTP_X_FORWARDED_PROTO" in request.META and not self._is_told_by_proxy(request):
+            del request.META["HTTP_X_FORWARDED_PROTO"]
+        return self.get_response(request)
+
+    def _is_told_by_proxy(self, request: HttpRequest) -> bool:
+        try:
+            return _is_proxy(_parsed(request.META.get("REMOTE_ADDR", "")))
+        except ValueError:
+            return False
 
 
 class RequestFacts:
@@ -136,6 +163,9 @@ def error_answer(request: HttpRequest, status: int, message: str) -> JsonRespons
     return problem(status, message)
 
 
-def problem(status: int, message: str, error_code: str = "USER") -> JsonResponse:
+def problem(
+    status: int, message: str, error_code: str = "USER", headers: Mapping[str, str] | None = None
+) -> JsonResponse:
     """An error as the released clients read it: they print `message`."""
-    return JsonResponse({"message": message, "error_code": error_code, "workflow_id": None}, status=status)
+    body = {"message": message, "error_code": error_code, "workflow_id": None}
+    return JsonResponse(body, status=status, headers=headers)

@@ -1,6 +1,8 @@
 """All settings. Each comes from the environment or ENV_FILE (`.env`), with a default that is safe to run on."""
 
+import re
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import environ
@@ -52,6 +54,7 @@ INSTALLED_APPS = [
 ]
 
 MIDDLEWARE = [
+    "osmo_portal.middleware.ProtocolOfProxies",
     # First what adds headers, so that an answer of the others carries them too.
     "django.middleware.security.SecurityMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
@@ -166,10 +169,33 @@ NOTIFY_TEAM_EMAIL = env.str("NOTIFY_TEAM_EMAIL", default="")
 NOTIFY_WEBHOOK_URL = env.str("NOTIFY_WEBHOOK_URL", default="")
 NOTIFY_WEBHOOK_SECRET = env.str("NOTIFY_WEBHOOK_SECRET", default="")
 # Shared by all processes. Where one process may count for itself, `local` costs no query.
-CACHES = {
-    "default": {"BACKEND": "django.core.cache.backends.db.DatabaseCache", "LOCATION": "portal_cache"},
-    "local": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"},  # each process its own: costs no query
+# So many entries that a flood of made-up user ids does not push out what was counted of the real ones.
+_CACHE_ENTRIES = 100_000
+CACHE_URL = env.str("CACHE_URL", default="")
+CACHES: dict[str, dict[str, Any]] = {
+    "default": {
+        "BACKEND": "django.core.cache.backends.db.DatabaseCache",
+        "LOCATION": "portal_cache",
+        "OPTIONS": {"MAX_ENTRIES": _CACHE_ENTRIES},
+    },
+    # Each process its own: costs no query.
+    "local": {
+        "BACKEND": "django.core.cache.backends.locmem.LocMemCache",
+        "OPTIONS": {"MAX_ENTRIES": 10_000},
+    },
 }
+if CACHE_URL:
+    CACHES["default"] = {
+        "BACKEND": "osmo_portal.shared_cache.RedisOrDatabase",
+        "LOCATION": re.sub("^valkey", "redis", CACHE_URL),
+        "KEY_PREFIX": "osmo-portal",
+        "OPTIONS": {
+            "TABLE": "portal_cache",
+            "MAX_ENTRIES": _CACHE_ENTRIES,
+            "socket_connect_timeout": 0.5,
+            "socket_timeout": 0.5,
+        },
+    }
 
 # What the portal is about.
 MAX_TOKEN_DAYS = env.int("MAX_TOKEN_DAYS", default=365)

@@ -16,6 +16,7 @@ from tokens.models import AccessToken, LastUse, Secret, last_use
 
 MICROSECOND = timedelta(microseconds=1)
 STANDING = 'FROM "tokens_secret"'
+FAILURES = "portal_failures"  # of the address, and of what was sent
 LAST_USE = "UPDATE tokens_lastuse"
 
 
@@ -75,10 +76,11 @@ def test_what_cannot_be_a_secret_costs_no_query(db: None, secret: str, django_as
 
 
 def test_an_unknown_secret_costs_one_query(db: None) -> None:
+    """Besides the counts of the failure."""
     with CaptureQueriesContext(connection) as queries:
         refusal(secrets.generate())
 
-    assert_named([query["sql"] for query in queries], STANDING)
+    assert_named([query["sql"] for query in queries], STANDING, FAILURES, FAILURES)
 
 
 def test_counting_queries_can_fail(cast: Cast, django_assert_num_queries: Any) -> None:
@@ -418,4 +420,4 @@ def test_a_flood_of_refusals_costs_two_queries_each(cast: Cast) -> None:
     with CaptureQueriesContext(connection) as queries:
         refusal(token.plaintext)
 
-    assert_named([query["sql"] for query in queries], STANDING, 'FROM "events_event"')
+    assert_named([query["sql"] for query in queries], STANDING, FAILURES, FAILURES, 'FROM "events_event"')

@@ -9,16 +9,20 @@ from osmo_portal.events import chain
 from osmo_portal.events.actor import Actor, Door
 from osmo_portal.events.models import Event
 from osmo_portal.events.trail import audited, record
+from osmo_portal.signin import limits
 from tokens import jwt, secrets
 from tokens.models import AccessToken, Secret, last_use
 from tokens.standing import Refusal, Standing, of_secret
 
 INVALID = "Access Token is invalid"
+TOO_MANY = "Too many failures. Wait, and send the right secret."
 ALARM_INTERVAL = timedelta(hours=1)
 
 
 class Refused(Exception):
     """`str()` is what the caller is told: to a stranger always the same, to a proven holder the reason."""
+
+    wait = 0  # seconds, where there were too many failures
 
 
 def exchange(secret: str, *, address: str | None = None, agent: str = "", request_id: str = "") -> tuple[str, int]:
@@ -42,13 +46,18 @@ def used(secret: str, *, address: str | None, agent: str, request_id: str) -> St
 
 def proven(secret: str, *, address: str | None, request_id: str) -> Standing:
     """The standing of a secret that works now. Raises Refused; a proven secret's refusal is recorded."""
-    standing = of_secret(secrets.digest(secret)) if secrets.is_well_formed(secret) else None
-    if standing is None:
-        raise Refused(INVALID)
-    if standing.refusal:
+    if not secrets.is_well_formed(secret):
+        raise Refused(INVALID)  # that cost nothing, so nobody counts it
+    standing = of_secret(secrets.digest(secret))
+    if standing and not standing.refusal:
+        return standing
+    refused = Refused(standing.refusal.label if standing and standing.refusal else INVALID)
+    if wait := limits.failed(address, secret):
+        refused = Refused(TOO_MANY)
+        refused.wait = wait
+    elif standing and standing.refusal:
         _note_refusal(standing, standing.refusal, address, request_id)
-        raise Refused(standing.refusal.label)
-    return standing
+    raise refused
 
 
 def _holder(standing: Standing, address: str | None, request_id: str) -> Actor:

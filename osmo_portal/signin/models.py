@@ -24,6 +24,20 @@ class CacheEntry(models.Model):
         return self.cache_key
 
 
+class FailureCount(models.Model):
+    """How often something failed in a window of time (osmo_portal.signin.limits). Of no interest after it."""
+
+    key = models.CharField(max_length=100, primary_key=True)
+    count = models.IntegerField()
+    ends = models.DateTimeField(db_index=True)
+
+    class Meta:
+        db_table = "portal_failures"
+
+    def __str__(self) -> str:
+        return self.key
+
+
 class ProviderSubject(AuditedModel):
     """Whom the identity provider calls `subject`: never known by a mail address, which others may come to have.
 

@@ -77,7 +77,8 @@ def _answer(request: HttpRequest, told: tuple[str, str, str] | None) -> HttpResp
     except PermissionDenied as refused:
         return _refusal(403, str(refused))
     except (AuthenticationFailed, exchange.Refused) as refused:
-        return _refusal(401, str(refused))
+        # Gateways know no 429.
+        return _refusal(403 if getattr(refused, "wait", 0) else 401, str(refused))
     try:
         method, path, target = _plain(request, told)
     except Ambiguous as odd:

@@ -12,6 +12,7 @@ from django.http import HttpRequest, JsonResponse
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.debug import sensitive_post_parameters, sensitive_variables
 from django.views.decorators.http import require_http_methods, require_safe
+from rest_framework.exceptions import Throttled
 from rest_framework.permissions import SAFE_METHODS, IsAuthenticated
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -56,6 +57,8 @@ def exchange_secret(request: HttpRequest) -> JsonResponse:
     try:
         token, expires = exchange.exchange(secret, agent=agent, **facts(request))
     except exchange.Refused as refusal:
+        if refusal.wait:
+            return problem(429, str(refusal), headers={"retry-after": str(refusal.wait)})
         return problem(400, str(refusal))
     return JsonResponse({"token": token, "expires_at": expires, "error": None})
 
@@ -108,6 +111,8 @@ class OwnTokens(WireView):
         try:
             standing = exchange.proven(request.GET["access_token"][:MAX_SECRET], **facts(request._request))
         except exchange.Refused as refusal:
+            if refusal.wait:
+                raise Throttled(refusal.wait, str(refusal)) from None
             raise ValidationError(str(refusal)) from None
         return _element(AccessToken.objects.with_state().get(pk=standing.token_id))
 
