@@ -61,6 +61,18 @@ def test_the_holder_still_gets_in_from_a_browser_that_was_used_before(cast: Cast
     assert attempt("grace", PASSWORD).status_code == 429
 
 
+def test_the_holder_still_gets_in_while_somebody_guesses_from_the_same_address(cast: Cast) -> None:
+    known = Client()
+    attempt("grace", PASSWORD, client=known)
+    known.post(reverse("admin:logout"))
+    for number in range(OF_AN_ADDRESS + 1):
+        attempt(f"name-{number}")
+
+    assert attempt("mallory", PASSWORD, client=known).status_code == 429
+    assert attempt("grace", PASSWORD).status_code == 429
+    assert attempt("grace", PASSWORD, client=known).status_code == 302
+
+
 def test_a_browser_known_to_one_person_helps_against_nobody_else(cast: Cast) -> None:
     known = Client()
     attempt("mallory", PASSWORD, client=known)

@@ -37,8 +37,10 @@ class AccountAdapter(DefaultAccountAdapter):
     }
 
     def get_client_ip(self, request: HttpRequest) -> str:
-        """As RequestFacts found it, trusted proxies left out."""
-        return str(getattr(request, "address", None) or "unknown")
+        """What failures are counted under besides the user id: the address as RequestFacts found it, trusted proxies
+        left out. A browser that the person has used before is a source of its own, so that whoever shares its address
+        cannot lock it out."""
+        return str(getattr(request, "known_browser", None) or getattr(request, "address", None) or "unknown")
 
     def is_ajax(self, request: HttpRequest) -> bool:
         return False
@@ -47,7 +49,9 @@ class AccountAdapter(DefaultAccountAdapter):
         return False
 
     def pre_authenticate(self, request: HttpRequest, **credentials: Any) -> None:
-        counted = browsers.counted_as(request, credentials["username"])
+        username, number = credentials["username"], browsers.known_to(credentials["username"], request)
+        request.known_browser = number  # type: ignore[attr-defined]
+        counted = f"{username} in {number}" if number else username
         super().pre_authenticate(request, **{**credentials, "username": counted})
 
     def login(self, request: HttpRequest, user: Any) -> None:

@@ -1,7 +1,7 @@
 """Browsers in which a person has signed in before.
 
-Wrong passwords for a user id are counted, and too many refuse even the right one for a while. So that strangers cannot
-lock the holder out, a browser that has signed in as the holder before is counted by itself.
+Wrong passwords for a user id and from an address are counted, and too many refuse even the right one for a while. So
+that strangers cannot lock the holder out, a browser that has signed in as the holder before is counted by itself.
 """
 
 from typing import Any
@@ -14,11 +14,10 @@ COOKIE = "known_browser"
 YEAR = 365 * 24 * 60 * 60
 
 
-def counted_as(request: HttpRequest, username: str) -> str:
-    """What failures for this user id are counted under."""
+def known_to(username: str, request: HttpRequest) -> str:
+    """The number of the browser, where this person has signed in by it before; else empty."""
     number, _, proof = request.COOKIES.get(COOKIE, "").partition(".")
-    known = number and constant_time_compare(proof, _proof(number, username))
-    return f"{username} in {number}" if known else username
+    return number if number and constant_time_compare(proof, _proof(number, username)) else ""
 
 
 def remember(response: HttpResponse, user: Any) -> None:
