@@ -1,6 +1,7 @@
 """What every test may count on: a database of its own, cheap password hashes, static files without a manifest."""
 
 import os
+from collections import Counter
 from collections.abc import Callable, Generator, Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -10,6 +11,7 @@ import django
 import hypothesis
 import pytest
 import pytest_django
+from coverage import Coverage
 
 from tests import databases
 
@@ -38,11 +40,30 @@ settings.WHITENOISE_AUTOREFRESH = True  # finds the files where they are, withou
 hypothesis.settings.register_profile("ci", derandomize=True, deadline=None, database=None)
 hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
 
+MEASURED_CASES = 8
+_cases: Counter[str] = Counter()
+
 WIRE_ROWS = "test_wire_conformance.py::test_the_released_clients"
 
 
 def pytest_report_header() -> str:
     return f"database: {DATABASE}"
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, bool, bool]:
+    """Measure the first cases of each test alone: tracing doubles the time, and the others show little that is new. So
+    what is reported is a lower bound."""
+    test = item.nodeid.partition("[")[0]
+    _cases[test] += 1
+    measuring = Coverage.current() if _cases[test] > MEASURED_CASES else None
+    if measuring:
+        measuring.stop()
+    try:
+        return (yield)
+    finally:
+        if measuring:
+            measuring.start()
 
 
 @pytest.hookimpl(wrapper=True)
