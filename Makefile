@@ -30,7 +30,7 @@ CHECKS = check style types deployment
 # Python compiles every module once and keeps that, also where the environment says otherwise: tests start many processes.
 export PYTHONDONTWRITEBYTECODE =
 
-.PHONY: help run test security $(CHECKS) format demo weights screenshots bench bench-short lock $(VENV)
+.PHONY: help run test security attack $(CHECKS) format demo weights screenshots bench bench-short lock $(VENV)
 .DEFAULT_GOAL := help
 
 help:
@@ -38,6 +38,7 @@ help:
 	@echo '              DEMO=1 serves a made-up company to look at, in a database of its own'
 	@echo 'make test     run all tests, on SQLite and on PostgreSQL'
 	@echo 'make security  run the tests of each security line and count them'
+	@echo 'make attack   turn sqlmap, wapiti and guessing on a portal of its own (ATTACK_MINUTES=2 for less of each)'
 	@echo 'make check    linters, types, layers, migrations, deployment checks'
 	@echo 'make format   format the code and the templates'
 	@echo 'make demo     play the session of the documentation against a portal of its own'
@@ -80,6 +81,9 @@ test: $(CLI) $(DEV)
 security: export TEST_DATABASE ?= postgresql
 security: $(CLI) $(DEV)
 	@$(PY) -m tests.security -n $(WORKERS) --dist worksteal
+
+attack: $(CLI) $(DEV)
+	@$(PY) -m tests.attack
 
 # As in production, with keys of the moment: nothing of a developer's own .env plays a part.
 $(CHECKS): export ENV_FILE = /dev/null
