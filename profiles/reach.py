@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from functools import lru_cache
 from typing import NamedTuple, TypeAlias
 
-from django.db.models import BigIntegerField, Exists, OuterRef, Q, TextField
+from django.db.models import BigIntegerField, Exists, JSONField, OuterRef, Q, TextField, Value
 from django.db.models.functions import Cast
 
 from osmo_portal.compiled import Compiled, Given
@@ -84,9 +84,12 @@ def _reaches(role: Role, pool_name: str) -> bool:
 
 
 def reach_of_roles() -> dict[str, list[str]]:
-    """For each role that reaches a pool by itself, the existing pools that it reaches. Two queries."""
-    pools = (*Pool.objects.existing().values_list("name", flat=True),)
-    return {role.name: [*_reached(json.dumps(role.policies), pools)] for role in Role.objects.pool_roles()}
+    """For each role that reaches a pool by itself, the existing pools that it reaches. One query."""
+    roles = Role.objects.pool_roles().order_by().values_list("name", "policies")
+    no_policies = Value(None, JSONField())
+    found = [*roles.union(Pool.objects.existing().order_by().values_list("name", no_policies), all=True)]
+    pools = tuple(sorted(name for name, policies in found if policies is None))
+    return {name: [*_reached(json.dumps(policies), pools)] for name, policies in found if policies is not None}
 
 
 @lru_cache(maxsize=1_024)

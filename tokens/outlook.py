@@ -120,11 +120,12 @@ def count(at: datetime | None = None) -> Outlook:
     now = at or timezone.now()
     days = [now.date() + timedelta(days=7 * week) for week in range(WEEKS)]
     ends = {f"week {day}": AccessToken.objects.live(now).expiring_between(*_instants(day)) for day in days}
-    numbers = _count_all({**_figures(now), **ends})
+    figures = _figures(now)
+    numbers = _count_all({**figures, **ends})
     by_role, by_pool = _by_power(now, more=numbers["live"].more)
     return Outlook(
         counted_at=now,
-        figures={name: numbers[name] for name in _figures(now)},
+        figures={name: numbers[name] for name in figures},
         weeks=tuple(Week(day, numbers[f"week {day}"]) for day in days),
         by_role=by_role,
         by_pool=by_pool,

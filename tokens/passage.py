@@ -11,6 +11,7 @@ from django.utils import timezone
 from profiles.models import RoleAssignment
 from profiles.reach import Gates, holding
 from tokens.models import AccessToken, TokenRole
+from tokens.models.keys import Keys
 
 WINDOW = 3_000
 
@@ -25,7 +26,7 @@ class Sight(NamedTuple):
 def within_sight(rows: QuerySet[TokenRole]) -> Sight:
     """The first WINDOW of many, by number: what is asked of them next costs no more than that, on either database."""
     numbers = [*rows.order_by().values_list("pk", flat=True)[: WINDOW + 1]]
-    return Sight(TokenRole.objects.filter(pk__in=numbers[:WINDOW]).order_by(), len(numbers) > WINDOW)
+    return Sight(TokenRole.objects.filter(pk__in=Keys(numbers[:WINDOW])).order_by(), len(numbers) > WINDOW)
 
 
 def live_roles(roles: Iterable[int], holding_too: int | None = None) -> QuerySet[TokenRole]:

@@ -1,23 +1,34 @@
+from collections import defaultdict
 from datetime import datetime, timedelta
-from typing import Self
+from typing import Any, Self
 
 from django.db import models
-from django.db.models import ExpressionWrapper, F
+from django.db.models import F
 from django.utils import timezone
 
 from osmo_portal.events.trail import AuditedModel, AuditedQuerySet
 from profiles.models import RoleAssignment
+from tokens.models.keys import Keys
 
 
 class TokenRoleQuerySet(AuditedQuerySet["TokenRole"]):
-    def exceeded(self, at: datetime | None = None) -> Self:
-        """On tokens that have neither ended nor expired, and are dated to live longer than this role allows."""
-        days = ExpressionWrapper(F("assignment__role__max_token_days"), models.IntegerField())
-        allowed = ExpressionWrapper(days * timedelta(days=1), models.DurationField())
-        limited = self.filter(assignment__role__max_token_days__isnull=False).alias(
-            lifetime=F("token__expires_at") - F("token__issued_at")
-        )
-        return limited.filter(token__ended_at=None, token__expires_at__gt=at or timezone.now(), lifetime__gt=allowed)
+    def exceeded(self, at: datetime | None = None) -> list[Self]:
+        """On tokens that have neither ended nor expired, and are dated to live longer than this role allows: a
+        queryset for each maximum that roles have.
+
+        They name the assignments. From these a database comes to the tokens by an index; else it would read all roles
+        of all tokens.
+        """
+        bound: dict[Any, list[int]] = defaultdict(list)
+        limited = RoleAssignment.objects.filter(role__max_token_days__isnull=False).order_by()
+        for days, assignment in limited.values_list("role__max_token_days", "pk"):
+            bound[days].append(assignment)
+        dated = self.alias(lifetime=F("token__expires_at") - F("token__issued_at"))
+        living = dated.filter(token__ended_at=None, token__expires_at__gt=at or timezone.now())
+        return [
+            living.filter(assignment__in=Keys(assignments), lifetime__gt=timedelta(days=days))
+            for days, assignments in bound.items()
+        ]
 
 
 class TokenRole(AuditedModel):

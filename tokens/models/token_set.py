@@ -121,8 +121,9 @@ class AccessTokenQuerySet(AuditedQuerySet["AccessToken"]):
         now = at or timezone.now()
         dated = self.model.objects.outliving(now).alias(lifetime=F("expires_at") - F("issued_at"))
         over = dated.filter(lifetime__gt=timedelta(days=settings.MAX_TOKEN_DAYS)).order_by().values("pk")
-        # Either is found by its own index. With OR between them a database reads every token.
-        return self.filter(pk__in=over.union(TokenRole.objects.exceeded(now).order_by().values("token")))
+        by_role = [found.order_by().values("token") for found in TokenRole.objects.exceeded(now)]
+        # Each is found by its own index. With OR between them a database reads every token.
+        return self.filter(pk__in=over.union(*by_role))
 
     def exceeding(self, days: int, at: datetime | None = None) -> Self:
         """Not ended, and dated to live longer than `days` from their issue. Suspended ones too: resumed after the
