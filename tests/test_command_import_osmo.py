@@ -13,6 +13,8 @@ import psycopg
 import pytest
 from django.core.exceptions import PermissionDenied
 from django.core.management import CommandError, call_command
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from osmo_portal.events import chain
@@ -299,6 +301,19 @@ def test_a_second_run_changes_nothing(cast: Cast, osmo: Osmo, more: list[str]):
     assert err == "There is nothing new. Nothing was changed.\n"
     assert re.search(rf"^tokens +0 +{len(secrets)} +1$", out, re.MULTILINE)
     assert all(exchange.exchange(secret) for secret in secrets)
+
+
+def test_the_database_learns_of_what_came(cast: Cast, new: Osmo):
+    """Else PostgreSQL goes on planning for empty tables, until it looks again by itself."""
+    fill(new)
+
+    def analyzed(*args: str) -> int:
+        with CaptureQueriesContext(connection) as queries:
+            run(new, *args)
+        return sum(query["sql"].startswith("ANALYZE") for query in queries)
+
+    assert analyzed() == 0
+    assert analyzed("--apply") == (connection.vendor == "postgresql")
 
 
 def test_a_later_run_brings_what_is_new(cast: Cast, osmo: Osmo):

@@ -7,22 +7,25 @@ from typing import Any, TypeVar
 
 from django.conf import settings
 from django.core.exceptions import ValidationError
+from django.db import connection
 from django.db.models.functions import Lower
 from django.utils import timezone
 from django.utils.crypto import get_random_string
 
 from osmo_portal.events.actor import Actor
+from osmo_portal.events.models import Event, EventLine
 from osmo_portal.events.trail import audited
 from profiles.models import Kind, Pool, Role, RoleAssignment, Settings, User
 from profiles.rules import require_administrator
 from tokens.importing.findings import Findings
 from tokens.importing.plan import Arrival, Here, Incoming, KnownPool, KnownRole, KnownUser, Plan, Wishes
 from tokens.importing.source import Source, TokenRow
-from tokens.models import AccessToken, Secret
+from tokens.models import AccessToken, LastUse, Secret, TokenRole
 from tokens.models.arriving import Arriving
 from tokens.models.batches import Progress
 
 AT_ONCE = 2_000
+MOVED = (User, RoleAssignment, AccessToken, TokenRole, LastUse, Secret, Event, EventLine)
 T = TypeVar("T")
 
 
@@ -44,7 +47,16 @@ def move(
         _move_roles_and_pools(source, plan, by if apply else None)
         _move_people(source, plan, door)
         _move_tokens(source, plan, here, door, progress)
+    if apply:
+        _let_the_database_know()
     return plan
+
+
+def _let_the_database_know() -> None:
+    """PostgreSQL plans by what it knew of its tables last, and that was that they are empty."""
+    if connection.vendor == "postgresql":
+        with connection.cursor() as cursor:
+            cursor.execute(f"ANALYZE {', '.join(model._meta.db_table for model in MOVED)}")
 
 
 def _move_roles_and_pools(source: Source, plan: Plan, by: Actor | None) -> None:
