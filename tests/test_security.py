@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from cryptography.fernet import Fernet
 from django.db import DatabaseError, connection, transaction
-from gunicorn.config import Config
+from gunicorn.config import Config  # type: ignore[import-untyped]
 
 from osmo_portal.access_log import AccessLog
 from osmo_portal.events.models import Event, EventLine
