@@ -30,7 +30,7 @@ CHECKS = check style types deployment
 # Python compiles every module once and keeps that, also where the environment says otherwise: tests start many processes.
 export PYTHONDONTWRITEBYTECODE =
 
-.PHONY: help run test security attack $(CHECKS) format demo weights screenshots bench bench-short lock $(VENV)
+.PHONY: help run test security attack $(CHECKS) format demo weights screenshots bench bench-short soak lock $(VENV)
 .DEFAULT_GOAL := help
 
 help:
@@ -46,6 +46,7 @@ help:
 	@echo 'make screenshots  take the pictures of docs/images anew'
 	@echo 'make bench    measure the API, the console and bulk changes with a million tokens (BENCH_TOKENS=200000 for less)'
 	@echo 'make bench-short  compare the exchange and the profile with what was recorded, in two minutes'
+	@echo 'make soak     ten minutes of callers and changes at once; every answer is checked (SOAK_SECONDS=60 for less)'
 	@echo 'make lock     write requirements.txt and requirements-dev.txt anew (UPGRADE=1 for newer versions)'
 	@echo
 	@echo 'PYTHON=python3.12 VENV=.venv312 chooses another Python.'
@@ -132,6 +133,10 @@ bench: $(CLI) $(DEV)
 # Fails where a query was added, or a ratio is worse than half of what is recorded.
 bench-short: $(CLI) $(DEV)
 	@$(PY) -m tests.bench short
+
+soak: export SOAK_SECONDS := $(SOAK_SECONDS)
+soak: $(CLI) $(DEV)
+	@$(PY) -m tests.bench soak
 
 lock: $(DEV)
 	$(UV) $(if $(UPGRADE),--upgrade) requirements.in -o requirements.txt

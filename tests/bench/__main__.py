@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from tests.bench import over_http
+from tests.bench import over_http, soak
 from tests.bench.places import Place
 
 PARTS: dict[str, Callable[[], None]] = {}
@@ -97,8 +97,8 @@ PARTS |= {
 
 def main(chosen: list[str]) -> None:
     """Each part in a process of its own: its database goes with it."""
-    if chosen == ["short"]:
-        over_http.short()
+    if chosen in (["short"], ["soak"]):
+        (over_http.short if chosen == ["short"] else soak.soak)()
         return
     if len(chosen) == 1:
         PARTS[chosen[0]]()

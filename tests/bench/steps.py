@@ -25,15 +25,17 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from django.conf import settings
 from django.core.management import call_command
 from django.db import connection
-from django.db.models import DateTimeField
+from django.db.models import Count, DateTimeField
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from django.utils import timezone
 
 from osmo_portal.compiled import Given
+from osmo_portal.events import chain
 from osmo_portal.events.actor import Actor, Door
-from profiles.models import User
+from osmo_portal.events.models import Event
+from profiles.models import Role, User
 from tests.bench import console, seed
 from tests.bench.places import EXCHANGE, LIST, PROFILE
 from tests.bench.work import busy
@@ -229,6 +231,24 @@ def _each(work: Callable[[bytes], Any], digests: list[bytes]) -> float:
     return best
 
 
+def _soak_world() -> dict[str, str]:
+    """An account of the role `soak`, and an administrator's secret."""
+    first, day = Actor.bootstrap(), timezone.now().date() + timedelta(days=20)
+    policy = {"effect": "Allow", "actions": ["dataset:Read"], "resources": ["*"]}
+    Role.create(by=first, name="soak", policies=[policy])
+    grace = User.create_person(by=first, username="grace", roles=["osmo-admin"])
+    by = Actor.acting_as(grace, Door.ADMIN)
+    User.create_service_account(by=by, username="soak", accountable=grace, roles=["soak"])
+    wide = User.create_service_account(by=by, username="wide", accountable=grace, roles=["osmo-admin"])
+    token = AccessToken.issue(by=by, owner=wide, roles=["osmo-admin"], name="wide", expires=day)
+    return {"administrator": str(token.plaintext), "day": str(day - timedelta(days=5))}
+
+
+def _soak_events() -> dict[str, Any]:
+    counted = Event.objects.order_by().values_list("action").annotate(number=Count("pk"))
+    return {"events": dict(counted), "faults": [str(fault) for fault in chain.faults()]}
+
+
 STEPS: dict[str, Callable[..., Any]] = {
     "migrate": lambda: call_command("migrate", verbosity=0),
     "seed": _seed,
@@ -240,6 +260,8 @@ STEPS: dict[str, Callable[..., Any]] = {
     "callers": _callers,
     "queries": _queries,
     "bare_exchange": _bare_exchange,
+    "soak_world": _soak_world,
+    "soak_events": _soak_events,
 }
 
 
