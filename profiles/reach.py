@@ -3,13 +3,14 @@
 import json
 from collections.abc import Iterable
 from functools import lru_cache
-from typing import NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 from django.db.models import BigIntegerField, Exists, JSONField, OuterRef, Q, TextField, Value
 from django.db.models.functions import Cast
 
 from osmo_portal.compiled import Compiled, Given
 from profiles.models import Pool, Role, RoleAssignment, User
+from profiles.models.role import RoleQuerySet
 from profiles.policies import (
     WAYS,
     Decision,
@@ -36,15 +37,15 @@ Gates: TypeAlias = frozenset[Gate]  # of an operation: any of them will do
 
 
 _POOLS = Compiled(lambda: Pool.objects.existing().values_list("name"))
-_HELD = Q(assignments__user=Given("user", BigIntegerField()), assignments__removed_at=None)
 _POLICIES = Compiled(
-    lambda: (
-        Role.objects.existing()
-        .filter(_HELD | Q(name=DEFAULT_ROLE))
-        .distinct()
-        .values_list("name", Cast("policies", TextField()))
-    )
+    lambda: _about(Given("user", BigIntegerField())).values_list("name", Cast("policies", TextField()))
 )
+
+
+def _about(user: Any) -> RoleQuerySet:
+    """By a subquery: joined, the assignments of everybody would be read."""
+    held = RoleAssignment.objects.effective().filter(user=user).values("role")
+    return Role.objects.existing().filter(Q(pk__in=held) | Q(name=DEFAULT_ROLE))
 
 
 def submit_pools(user: User) -> list[str]:

@@ -22,7 +22,7 @@ import psycopg
 from tests.bench.places import EXCHANGE, HERE, LIST, PROFILE, Place
 from tests.portals import Portal, serving
 
-CONNECTIONS, SAMPLE, JWTS = 16, 20_000, 200
+CONNECTIONS, SAMPLE, JWTS, FEW = 16, 20_000, 200, 50
 TICKS = os.sysconf("SC_CLK_TCK")
 RECORDED = Path(__file__).with_name("recorded.json")
 BENCH = "/api/bench/"
@@ -58,6 +58,11 @@ class Bench:
     def __init__(self, place: Place, portal: Portal, known: dict[str, Any], home: Path, seconds: float) -> None:
         self.place, self.portal, self.known, self.home, self.seconds = place, portal, known, home, seconds
         self.postmaster = _postmaster(place.url) if place.kind == "postgresql" else None
+
+    @property
+    def few(self) -> list[str]:
+        """From everywhere in the table, and so few that their last use was noted while all got warm."""
+        return list(self.known["secrets"][:: max(1, len(self.known["secrets"]) // FEW)])
 
     def jwts(self, secrets: list[str]) -> list[str]:
         with httpx.Client(base_url=self.portal.url) as client:
@@ -131,7 +136,7 @@ def _line(row: Row) -> str:
 
 
 def yardsticks(bench: Bench) -> dict[str, Row]:
-    secrets = bench.known["secrets"]
+    secrets = bench.few
     return {
         "empty": bench.measure(
             Ask.exchange("empty Django view", f"{BENCH}empty", secrets)._replace(lines=_yes(secrets))
@@ -149,11 +154,9 @@ def _yes(secrets: list[str]) -> list[str]:
 
 
 def hot(bench: Bench) -> dict[str, Row]:
-    """With their last use noted within the minute, so that none is written; the first seconds do that."""
-    secrets = bench.known["secrets"]
-    few = secrets[:: max(1, len(secrets) // 500)]
+    secrets = bench.few
     return {
-        "exchange": bench.measure(Ask.exchange("exchange", EXCHANGE, few)),
+        "exchange": bench.measure(Ask.exchange("exchange", EXCHANGE, secrets)),
         "profile": bench.measure(Ask.get("profile", PROFILE, bench.jwts(secrets[:JWTS]), '"username"')),
     }
 

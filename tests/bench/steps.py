@@ -147,8 +147,10 @@ def _callers(count: str) -> dict[str, Any]:
     chosen = chosen[:: max(1, len(chosen) // int(count))]
     known = [str(secrets.generate()) for _ in chosen]
     with connection.cursor() as cursor:
-        cursor.execute("UPDATE profiles_user SET is_active = (1 = 1)")
-        cursor.execute("UPDATE profiles_roleassignment SET removed_at = NULL")
+        if connection.vendor == "postgresql":
+            cursor.execute("SET statement_timeout = 0")
+        cursor.execute("UPDATE profiles_user SET is_active = (1 = 1) WHERE NOT is_active")
+        cursor.execute("UPDATE profiles_roleassignment SET removed_at = NULL WHERE removed_at IS NOT NULL")
         cursor.executemany(
             "UPDATE tokens_accesstoken SET issued_at = %s, expires_at = %s, suspended_at = NULL WHERE id = %s",
             [(timezone.now(), timezone.now() + timedelta(days=30), pk) for pk in chosen],
