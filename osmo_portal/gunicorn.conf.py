@@ -5,8 +5,8 @@ import os
 bind = f"127.0.0.1:{os.environ.get('PORT', '8000')}" if "BIND" not in os.environ else os.environ["BIND"]
 workers = int(os.environ.get("WEB_WORKERS", "2"))
 # Of what was tried on 2 cores, two workers of four threads served most: they keep the connections of callers open. Two
-# that serve one request at a time, without that, served 0.8 times as many, and four of those 0.6 times. Each thread keeps
-# a connection to the database.
+# that serve one request at a time, without that, served 0.8 times as many, and four of those 0.6 times. Each thread
+# keeps a connection to the database.
 worker_class = "gthread"
 threads = int(os.environ.get("WEB_THREADS", "4"))
 keepalive = 30

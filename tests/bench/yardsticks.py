@@ -25,7 +25,7 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from osmo_portal.urls import urlpatterns as portal
-from profiles.models import Pool, Role, Settings, User
+from profiles.models import Pool, Role, RoleAssignment, Settings, User
 from profiles.policies import Operation, reachable_pools
 from profiles.rules import DEFAULT_ROLE
 from tokens import jwt, secrets
@@ -171,8 +171,9 @@ class TunedProfile(APIView):
     def get(self, request: Request) -> Response:
         (token, roles), user = cast(Any, request.auth), cast(User, request.user)
         mine = Settings.objects.filter(user=user).first() or Settings(user=user)
-        held = Q(assignments__user=user, assignments__removed_at=None) | Q(name=DEFAULT_ROLE)
-        policies = [role.parsed for role in Role.objects.existing().filter(held).distinct()]
+        held = RoleAssignment.objects.effective().filter(user=user).values("role")
+        roles_held = Role.objects.existing().filter(Q(pk__in=held) | Q(name=DEFAULT_ROLE))
+        policies = [role.parsed for role in roles_held]
         names = Pool.objects.existing().order_by("name").values_list("name", flat=True)
         pools = reachable_pools(names, Operation.SUBMIT, allow=policies, deny=policies)
         token = {"name": token.name, "expires_at": token.expires_at.strftime("%Y-%m-%dT%H:%M:%S")}
