@@ -7,6 +7,8 @@ from gunicorn.glogging import Logger  # type: ignore[import-untyped]
 
 from osmo_portal.logging import printable
 
+LINE = '%(request_id)s %(address)s "%(method)s %(path)s" %(status)s %(bytes)s %(milliseconds)sms'
+
 
 class AccessLog(Logger):  # type: ignore[misc]
     """A line a request: its id, the peer, what was asked, the status, bytes, milliseconds.
@@ -18,7 +20,13 @@ class AccessLog(Logger):  # type: ignore[misc]
     def access(self, response: Any, request: Any, environ: dict[str, Any], took: timedelta) -> None:
         if self.cfg.accesslog:
             request_id = next((value for name, value in response.headers if name.lower() == "x-request-id"), "-")
-            asked = f'{environ.get("REMOTE_ADDR") or "-"} "{environ["REQUEST_METHOD"]} {environ["PATH_INFO"]}"'
-            status, milliseconds = str(response.status).split(maxsplit=1)[0], round(took.total_seconds() * 1000)
-            line = f"{request_id} {asked} {status} {response.sent or '-'} {milliseconds}ms"
-            self.access_log.info("%s", printable(line))
+            facts = {
+                "request_id": request_id,
+                "address": printable(environ.get("REMOTE_ADDR") or "-"),
+                "method": printable(environ["REQUEST_METHOD"]),
+                "path": printable(environ["PATH_INFO"]),
+                "status": str(response.status).split(maxsplit=1)[0],
+                "bytes": response.sent or "-",
+                "milliseconds": round(took.total_seconds() * 1000),
+            }
+            self.access_log.info(LINE, facts)

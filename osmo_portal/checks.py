@@ -118,6 +118,21 @@ def cache_is_known(**kwargs: Any) -> list[CheckMessage]:
 
 
 @register()
+def metrics_are_guarded(**kwargs: Any) -> list[CheckMessage]:
+    if not settings.METRICS_TOKEN or re.fullmatch(r"[!-~]{20,}", settings.METRICS_TOKEN):
+        return []
+    hint = "Set 20 printable characters or more, for example from `openssl rand -hex 32`, or leave it out."
+    return [Error("METRICS_TOKEN can be guessed, or be sent by nobody.", hint=hint, id="osmo.E023")]
+
+
+@register()
+def log_format_is_known(**kwargs: Any) -> list[CheckMessage]:
+    if settings.LOG_FORMAT in {"line", "json"}:
+        return []
+    return [Error(f"LOG_FORMAT {settings.LOG_FORMAT!r} is unknown.", hint="It is line or json.", id="osmo.E024")]
+
+
+@register()
 def proxies_are_networks(**kwargs: Any) -> list[CheckMessage]:
     found: list[CheckMessage] = []
     for network in settings.TRUSTED_PROXIES:

@@ -1,6 +1,8 @@
 """gunicorn's settings. `PORT`, `WEB_WORKERS` and `WEB_THREADS` come from the environment."""
 
 import os
+import shutil
+import tempfile
 
 bind = f"127.0.0.1:{os.environ.get('PORT', '8000')}" if "BIND" not in os.environ else os.environ["BIND"]
 workers = int(os.environ.get("WEB_WORKERS", "2"))
@@ -21,3 +23,27 @@ forwarder_headers = ""
 secure_scheme_headers = {}
 accesslog = "-"
 logger_class = "osmo_portal.access_log.AccessLog"
+if os.environ.get("LOG_FORMAT") == "json":
+    logconfig_dict = {
+        "version": 1,
+        "disable_existing_loggers": False,
+        "formatters": {"json": {"()": "osmo_portal.logging.JsonFormatter"}},
+        "handlers": {
+            "out": {"class": "logging.StreamHandler", "formatter": "json", "stream": "ext://sys.stdout"},
+            "err": {"class": "logging.StreamHandler", "formatter": "json", "stream": "ext://sys.stderr"},
+        },
+        "root": {"level": "INFO", "handlers": ["err"]},
+        "loggers": {
+            "gunicorn.error": {"level": "INFO", "handlers": ["err"], "propagate": False},
+            "gunicorn.access": {"level": "INFO", "handlers": ["out"], "propagate": False},
+        },
+    }
+
+
+def on_starting(server):
+    """Through files here the processes tell each other what they counted."""
+    os.environ.setdefault("PROMETHEUS_MULTIPROC_DIR", tempfile.mkdtemp(prefix="osmo-portal-metrics-"))
+
+
+def on_exit(server):
+    shutil.rmtree(os.environ["PROMETHEUS_MULTIPROC_DIR"], ignore_errors=True)

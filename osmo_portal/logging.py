@@ -1,5 +1,11 @@
+import json
 import logging
 import time
+from collections.abc import Mapping
+from contextvars import ContextVar
+from typing import Any
+
+request_id: ContextVar[str] = ContextVar("request_id", default="")
 
 
 def printable(text: str) -> str:
@@ -19,3 +25,28 @@ class LineFormatter(logging.Formatter):
 
     def formatMessage(self, record: logging.LogRecord) -> str:
         return printable(super().formatMessage(record))
+
+
+class JsonFormatter(logging.Formatter):
+    """One JSON object a record, tracebacks included. Of a request it tells the id, and never a header or a query."""
+
+    converter = staticmethod(time.gmtime)
+
+    def format(self, record: logging.LogRecord) -> str:
+        said: dict[str, Any] = {
+            "time": f"{self.formatTime(record, '%Y-%m-%dT%H:%M:%S')}.{int(record.msecs):03d}Z",
+            "level": record.levelname,
+            "logger": record.name,
+        }
+        if record.name == "gunicorn.access" and isinstance(record.args, Mapping):
+            said |= record.args
+        else:
+            said |= {"message": record.getMessage(), "request_id": self._request_id(record)}
+        if record.exc_info:
+            said["exception"] = self.formatException(record.exc_info)
+        return json.dumps({name: value for name, value in said.items() if value != ""})
+
+    def _request_id(self, record: logging.LogRecord) -> str:
+        """Of the request that the record names, or of the one at work in this thread."""
+        named: str = getattr(getattr(record, "request", None), "id", "")
+        return named or request_id.get()

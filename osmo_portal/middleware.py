@@ -14,6 +14,7 @@ from django.middleware.common import CommonMiddleware
 from django.views.decorators.debug import sensitive_variables
 
 from osmo_portal.events.actor import Door
+from osmo_portal.logging import request_id
 from osmo_portal.problems import PROBLEM_JSON, problem_details
 
 View = Callable[[HttpRequest], HttpResponse]
@@ -25,7 +26,7 @@ CONTENT_SECURITY_POLICY = (
 )
 
 # Asked by machines inside, under whatever name they know this process by. No answer there depends on it.
-ANY_HOST = re.compile("/(health|ready|api/authz(/.*)?)", re.DOTALL)
+ANY_HOST = re.compile("/(health|ready|metrics|api/authz(/.*)?)", re.DOTALL)
 
 
 def client_address(request: HttpRequest) -> str | None:
@@ -85,6 +86,7 @@ class RequestFacts:
     @sensitive_variables("request")
     def __call__(self, request: HttpRequest) -> HttpResponse:
         request.id = uuid.uuid4().hex  # type: ignore[attr-defined]
+        request_id.set(request.id)  # type: ignore[attr-defined]
         request.address = client_address(request)  # type: ignore[attr-defined]
         if "\0" in request.path_info or "%00" in request.META.get("QUERY_STRING", ""):
             response: HttpResponse = error_answer(request, 400, "The address holds a NUL character. Remove it.")

@@ -1,15 +1,22 @@
-"""What machines ask again and again: whether this process lives, and whether it can serve."""
+"""What machines ask again and again: whether this process lives, whether it can serve, and what it has counted."""
 
 from functools import cache
 
 from cryptography.fernet import InvalidToken
+from django.conf import settings
 from django.db import DatabaseError, InterfaceError, connection
 from django.db.migrations.loader import MigrationLoader
 from django.db.migrations.recorder import MigrationRecorder
-from django.http import HttpRequest, JsonResponse
+from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
+from django.utils.crypto import constant_time_compare
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_safe
+from prometheus_client import CONTENT_TYPE_LATEST
 
+from osmo_portal.metrics import told
+from osmo_portal.middleware import problem
+from tokens.api.authentication import bearer
+from tokens.measures import Tables
 from tokens.models import SigningKey
 
 NO_DATABASE = "The database does not answer."
@@ -36,6 +43,17 @@ def ready(request: HttpRequest) -> JsonResponse:
     if reason:
         return JsonResponse({"status": "not ready", "reason": reason}, status=503)
     return JsonResponse({"status": "OK"})
+
+
+@csrf_exempt
+@require_safe
+def metrics(request: HttpRequest) -> HttpResponse:
+    """For whoever knows METRICS_TOKEN; without one there is nothing here."""
+    if not settings.METRICS_TOKEN:
+        raise Http404
+    if not constant_time_compare(bearer(request) or "", settings.METRICS_TOKEN):
+        return problem(401, "Send METRICS_TOKEN as `Authorization: Bearer`.", headers={"www-authenticate": "Bearer"})
+    return HttpResponse(told(Tables()), content_type=CONTENT_TYPE_LATEST)
 
 
 def _lacking() -> str:

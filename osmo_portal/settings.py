@@ -72,6 +72,11 @@ MIDDLEWARE = [
     "osmo_portal.middleware.PagesTo",
 ]
 
+# Whoever knows it may ask /metrics. Without it nothing is timed, and there is nothing at that address.
+METRICS_TOKEN = env.str("METRICS_TOKEN", default="")
+if METRICS_TOKEN:
+    MIDDLEWARE.insert(0, "osmo_portal.metrics.Timing")
+
 ROOT_URLCONF = "osmo_portal.urls"
 WSGI_APPLICATION = "osmo_portal.wsgi.application"
 APPEND_SLASH = False  # a redirect would turn a client's POST into a GET
@@ -219,7 +224,7 @@ SESSION_COOKIE_SAMESITE = CSRF_COOKIE_SAMESITE = "Lax"
 CSRF_FAILURE_VIEW = "osmo_portal.views.csrf_failure"
 SESSION_COOKIE_AGE = 12 * 60 * 60
 SECURE_SSL_REDIRECT = PORTAL_IS_HTTPS
-SECURE_REDIRECT_EXEMPT = [r"^(health|ready)$", r"^api/authz(/|$)"]  # asked from inside
+SECURE_REDIRECT_EXEMPT = [r"^(health|ready|metrics)$", r"^api/authz(/|$)"]  # asked from inside
 SECURE_HSTS_SECONDS = 31_536_000 if PORTAL_IS_HTTPS else 0
 SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = PORTAL_IS_HTTPS
 SECURE_REFERRER_POLICY = "same-origin"
@@ -272,11 +277,15 @@ SPECTACULAR_SETTINGS = {
     ],
 }
 
+LOG_FORMAT = env.str("LOG_FORMAT", default="line")  # or json
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
-    "formatters": {"line": {"()": "osmo_portal.logging.LineFormatter"}},
-    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "formatters": {
+        "line": {"()": "osmo_portal.logging.LineFormatter"},
+        "json": {"()": "osmo_portal.logging.JsonFormatter"},
+    },
+    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": LOG_FORMAT}},
     "root": {"handlers": ["stderr"], "level": env.str("LOG_LEVEL", default="INFO")},
     # Django's own handlers would log the same again, or mail a page full of settings.
     "loggers": {

@@ -8,6 +8,7 @@ from osmo_portal import probes, views
 urlpatterns = [
     path("health", probes.health),
     path("ready", probes.ready),
+    path("metrics", probes.metrics),
     path("", include("tokens.api.urls")),
     path("me/", include("tokens.me.urls")),
     path("", include("profiles.api.urls")),

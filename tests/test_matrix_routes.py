@@ -23,6 +23,7 @@ PUBLIC = {
     "/",
     "/health",
     "/ready",
+    "/metrics",
     "/api/version",
     "/client/version",
     "/api/auth/login",

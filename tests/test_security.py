@@ -80,7 +80,7 @@ def test_the_servers_own_log_line_has_no_query_and_no_referrer(monkeypatch: pyte
     answer = SimpleNamespace(status="200 OK", headers=[("X-Request-Id", "abc")], sent=5)
     log, lines = AccessLog(Config()), []
     log.cfg.set("accesslog", "-")
-    monkeypatch.setattr(log.access_log, "info", lambda form, *values: lines.append(form % values))
+    monkeypatch.setattr(log.access_log, "info", lambda form, facts: lines.append(form % facts))
 
     log.access(answer, None, environ, timedelta(milliseconds=3))
 

@@ -248,3 +248,22 @@ def test_a_team_address_can_be_written_to(settings: Any, address: str, sends: bo
     settings.NOTIFY_TEAM_EMAIL, settings.SENDS_MAIL = address, sends
 
     assert {"osmo.E012", "osmo.W010"} & {*found()} == wrong
+
+
+@pytest.mark.parametrize(
+    ("setting", "wrong", "right", "error"),
+    [
+        ("CACHE_URL", ["memcached://x", "127.0.0.1:6379", "redis://"], ["", "redis://c:6379/0", "rediss://c"], "E020"),
+        ("TRUSTED_PROXIES", [["10.0.0.1/8"], ["proxy"]], [[], ["10.0.0.0/8", "2001:db8::/32"]], "E021"),
+        ("TRUSTED_PROXIES", [["0.0.0.0/0"], ["10.0.0.0/8", "::/0"]], [["10.0.0.0/8"]], "E022"),
+        ("METRICS_TOKEN", ["short", "with a space in the middle", "é" * 20], ["", "x" * 20], "E023"),
+        ("LOG_FORMAT", ["", "JSON", "xml"], ["line", "json"], "E024"),
+    ],
+)
+def test_a_wrong_value_is_told(settings: Any, setting: str, wrong: list[Any], right: list[Any], error: str) -> None:
+    for value in wrong:
+        setattr(settings, setting, value)
+        assert f"osmo.{error}" in found(), value
+    for value in right:
+        setattr(settings, setting, value)
+        assert f"osmo.{error}" not in found(), value

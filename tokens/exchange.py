@@ -9,6 +9,7 @@ from osmo_portal.events import chain
 from osmo_portal.events.actor import Actor, Door
 from osmo_portal.events.models import Event
 from osmo_portal.events.trail import audited, record
+from osmo_portal.metrics import EXCHANGES
 from osmo_portal.signin import limits
 from tokens import jwt, secrets
 from tokens.models import AccessToken, Secret, last_use
@@ -47,8 +48,10 @@ def used(secret: str, *, address: str | None, agent: str, request_id: str) -> St
 def proven(secret: str, *, address: str | None, request_id: str) -> Standing:
     """The standing of a secret that works now. Raises Refused; a proven secret's refusal is recorded."""
     if not secrets.is_well_formed(secret):
-        raise Refused(INVALID)  # that cost nothing, so nobody counts it
+        EXCHANGES.labels("malformed").inc()
+        raise Refused(INVALID)  # that cost nothing, so no limit counts it
     standing = of_secret(secrets.digest(secret))
+    EXCHANGES.labels(_result(standing)).inc()
     if standing and not standing.refusal:
         return standing
     refused = Refused(standing.refusal.label if standing and standing.refusal else INVALID)
@@ -58,6 +61,10 @@ def proven(secret: str, *, address: str | None, request_id: str) -> Standing:
     elif standing and standing.refusal:
         _note_refusal(standing, standing.refusal, address, request_id)
     raise refused
+
+
+def _result(standing: Standing | None) -> str:
+    return (standing.refusal or "ok") if standing else "unknown"
 
 
 def _holder(standing: Standing, address: str | None, request_id: str) -> Actor:

@@ -14,6 +14,7 @@ from django.views.decorators.debug import sensitive_variables
 from rest_framework.exceptions import AuthenticationFailed, PermissionDenied
 
 from osmo_portal.events.actor import facts
+from osmo_portal.metrics import DECISIONS
 from osmo_portal.middleware import problem
 from osmo_portal.problems import NOT_SIGNED_IN
 from profiles.models import User
@@ -87,6 +88,7 @@ def _answer(request: HttpRequest, told: tuple[str, str, str] | None) -> HttpResp
     decision = powers.may_request(method, target)
     if not decision:
         return _refusal(403, decision.reason)
+    DECISIONS.labels("200").inc()
     answer = HttpResponse()
     answer["x-osmo-user"] = caller.user.username
     answer["x-osmo-roles"] = ",".join(sorted(caller.roles))
@@ -125,6 +127,7 @@ def _plain(request: HttpRequest, told: tuple[str, str, str] | None) -> tuple[str
 
 def _refusal(status: int, reason: str) -> HttpResponse:
     """The reason is in the body, and for gateways that drop that in a header, fit to be put into JSON as it is."""
+    DECISIONS.labels(str(status)).inc()
     answer = problem(status, reason)
     answer["x-osmo-reason"] = re.sub(r'["\\]', "'", reason).encode("ascii", "replace").decode()
     if status == 401:
