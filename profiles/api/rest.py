@@ -39,7 +39,7 @@ from profiles.api.serializers import (
     UserChange,
     UserSerializer,
 )
-from profiles.models import Kind, Pool, Role, RoleAssignment, ServiceAccount, User
+from profiles.models import ConfigType, Kind, Pool, Revision, Role, RoleAssignment, ServiceAccount, User
 
 WHY = OpenApiParameter("reason", {"type": "string", "minLength": 1, "maxLength": 2_000}, required=True)
 
@@ -216,7 +216,7 @@ class RoleViewSet(ProfilesViewSet):
         role: Role = self.get_object()
         self.require_version()
         asked = self.asked(RoleChange)
-        with self.as_seen(pk):
+        with self.as_seen(pk, Revision.objects.turn(ConfigType.ROLE)):
             role.change(by=Actor.of(request), **asked)
         return self.answer(pk)
 
@@ -225,7 +225,7 @@ class RoleViewSet(ProfilesViewSet):
         """Ends the role and, at once, what it gave to users and tokens."""
         role: Role = self.get_object()
         asked = self.asked(Reason, request.query_params.dict())
-        with self.as_seen(pk):
+        with self.as_seen(pk, Revision.objects.turn(ConfigType.ROLE)):
             role.mark_deleted(by=Actor.of(request), **asked)
         return Response(status=status.HTTP_204_NO_CONTENT)
 
@@ -249,7 +249,7 @@ class PoolViewSet(ProfilesViewSet):
         pool: Pool = self.get_object()
         self.require_version()
         asked = self.asked(PoolChange)
-        with self.as_seen(pk):
+        with self.as_seen(pk, Revision.objects.turn(ConfigType.POOL)):
             pool.change(by=Actor.of(request), **asked)
         return self.answer(pk)
 
@@ -257,6 +257,6 @@ class PoolViewSet(ProfilesViewSet):
     def destroy(self, request: Request, pk: int) -> Response:
         pool: Pool = self.get_object()
         asked = self.asked(Reason, request.query_params.dict())
-        with self.as_seen(pk):
+        with self.as_seen(pk, Revision.objects.turn(ConfigType.POOL)):
             pool.mark_deleted(by=Actor.of(request), **asked)
         return Response(status=status.HTTP_204_NO_CONTENT)

@@ -33,6 +33,10 @@ class RevisionQuerySet(AuditedQuerySet["Revision"]):
     def shown(self) -> Self:
         return self.filter(deleted_at=None)
 
+    def turn(self, config_type: str) -> Self:
+        """The row that every change of the type locks first."""
+        return self.filter(config_type=config_type, number=1)
+
     def tagged(self, tags: Sequence[str]) -> "RevisionQuerySet":
         """Those that have all the tags. SQLite cannot ask that of a list."""
         wanted = {*tags}
@@ -163,7 +167,7 @@ def revised(config_type: str, account: Account, *, by: Actor) -> Iterator[_Draft
     token = _open.set(draft)
     try:
         with audited():
-            Revision.objects.select_for_update(no_key=True).get(config_type=config_type, number=1)
+            Revision.objects.turn(config_type).select_for_update(no_key=True).get()
             yield draft
             if draft.contents:
                 _write(draft, account._replace(description=description, tags=tags), by)
