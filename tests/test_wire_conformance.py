@@ -8,10 +8,10 @@ from urllib.parse import parse_qsl
 import pytest
 from django.utils import timezone
 
-from osmo_portal.events.actor import Door
+from osmo_portal.events.actor import Actor, Door
 from osmo_portal.events.models import Event
 from tests.cast import PLAIN_ROLE, POOL_ROLE, Cast
-from tests.conformance import ALL, LINES, MALFORMED, NEWER, NOBODY, ROWS, TERMINALS, Row, filled
+from tests.conformance import ALL, CONFIGS, LINES, MALFORMED, NEWER, NOBODY, ROWS, TERMINALS, Row, filled
 from tests.terminal import Terminal, error, form
 from tests.wire import Wire, refused
 from tokens.models import AccessToken, SignInRequest, TerminalSignIn
@@ -28,10 +28,22 @@ CASES, FORMS = cases([row for row in ROWS if row not in TERMINALS]), cases(TERMI
 
 class Stage:
     """ada with two tokens; robot with ci; trainer, a service token of 6.0; mallory with theirs; root-bot, which
-    administers."""
+    administers. Where the calls are about no tokens, there is only that of whoever calls."""
 
-    def __init__(self, cast: Cast) -> None:
-        self.cast, by = cast, cast.by("grace")
+    def __init__(self, cast: Cast, caller: str = "") -> None:
+        self.cast = cast
+        self.secrets: dict[str, Any] = {}
+        makers: dict[str, Any] = {
+            "ada": cast.user_token,
+            "robot": cast.service_token,
+            "root-bot": cast.administrator_token,
+        }
+        if not caller:
+            self._furnish(cast, cast.by("grace"))
+        elif caller in makers:
+            self.secrets = {caller: makers[caller]().plaintext}
+
+    def _furnish(self, cast: Cast, by: Actor) -> None:
         self.secrets = {
             "ada": cast.user_token(days=60).plaintext,
             "robot": cast.service_token(days=60).plaintext,
@@ -69,8 +81,9 @@ class Stage:
 
 
 @pytest.fixture
-def stage(cast: Cast) -> Stage:
-    return Stage(cast)
+def stage(cast: Cast, request: pytest.FixtureRequest) -> Stage:
+    row = request.node.callspec.params.get("row") if hasattr(request.node, "callspec") else None
+    return Stage(cast, row.who if row in CONFIGS else "")
 
 
 def client(stage: Stage, line: str, who: str) -> Wire:
