@@ -20,7 +20,7 @@ from django.utils import timezone
 from osmo_portal.events import chain
 from osmo_portal.events.models import Event, EventLine
 from profiles.management import door
-from profiles.models import Kind, Pool, Role, Settings, User
+from profiles.models import Kind, Pool, Revision, Role, Settings, User
 from tests.cast import PLAIN_ROLE, POOL_ROLE, Cast, in_days
 from tests.osmo import READER_PASSWORD, Osmo, allow, hexadecimal, http, urlsafe
 from tests.wire import Wire, refused
@@ -188,6 +188,32 @@ def test_roles_come_with_policies_of_both_forms(cast: Cast, new: Osmo):
     ]
     assert Role.objects.get(name="empty").policies == Role.objects.get(name="nothing").policies == []
     assert Event.objects.get(action="role.created", object_label="team").actor == "grace"
+
+
+def test_roles_and_pools_come_with_all_that_is_configured_of_them_in_one_revision(cast: Cast, new: Osmo):
+    platforms = {"h100": {"description": "eight each", "override_pod_template": ["gpu"]}}
+    new.role("team", TEAM, external=("robot-team", "arms"), mode="force")
+    new.role("other", TEAM)
+    new.pool(
+        "lab", platforms=platforms, default_platform="h100", common_pod_template=["a", "b"], max_exec_timeout="60d"
+    )
+    before = Revision.objects.of("ROLE").count()
+
+    run(new, "--apply")
+
+    team, lab = Role.objects.get(name="team"), Pool.objects.get(name="lab")
+    assert (team.sync_mode, team.external_roles) == ("force", ["arms", "robot-team"])
+    assert Role.objects.get(name="other").external_roles == []
+    assert lab.spec == {
+        "platforms": platforms,
+        "default_platform": "h100",
+        "common_pod_template": ["a", "b"],
+        "max_exec_timeout": "60d",
+    }
+    assert Revision.objects.of("ROLE").count() == before + 1
+    newest = Revision.objects.of("ROLE").order_by("-number")[0]
+    assert newest.description == "Imported from an OSMO database"
+    assert {"team", "other"} <= set(newest.snapshot)
 
 
 def test_external_mappings_are_told_as_the_setting_that_the_portal_has_for_them(cast: Cast, new: Osmo):

@@ -1,7 +1,7 @@
 """Moves what an OSMO database holds into the portal: all in one transaction, by the ways in."""
 
 from collections.abc import Iterable, Iterator
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from itertools import islice
 from typing import Any, TypeVar
 
@@ -15,7 +15,8 @@ from django.utils.crypto import get_random_string
 from osmo_portal.events.actor import Actor
 from osmo_portal.events.models import Event, EventLine
 from osmo_portal.events.trail import audited
-from profiles.models import Kind, Pool, Role, RoleAssignment, Settings, User
+from profiles.models import ConfigType, Kind, Pool, Role, RoleAssignment, Settings, User
+from profiles.models.revision import Account, revised
 from profiles.rules import require_administrator
 from tokens.importing.findings import Findings
 from tokens.importing.plan import Arrival, Here, Incoming, KnownPool, KnownRole, KnownUser, Plan, Wishes
@@ -60,12 +61,20 @@ def _let_the_database_know() -> None:
 
 
 def _move_roles_and_pools(source: Source, plan: Plan, by: Actor | None) -> None:
-    for role in filter(None, map(plan.role, source.roles())):
-        if by:
-            Role.create(by=by, name=role.name, description=role.description, policies=role.policies)
-    for pool in filter(None, map(plan.pool, source.pools())):
-        if by:
-            Pool.create(by=by, name=pool.name, **pool.fields)
+    with _one_revision(ConfigType.ROLE, by):
+        for role in filter(None, map(plan.role, source.roles())):
+            if by:
+                fields = {"description": role.description, "policies": role.policies, **role.external}
+                Role.create(by=by, name=role.name, **fields)
+    with _one_revision(ConfigType.POOL, by):
+        for pool in filter(None, map(plan.pool, source.pools())):
+            if by:
+                Pool.create(by=by, name=pool.name, **pool.fields)
+
+
+def _one_revision(config_type: ConfigType, by: Actor | None) -> AbstractContextManager[Any]:
+    """For all that arrives, where it does."""
+    return revised(config_type, Account("", "Imported from an OSMO database"), by=by) if by else nullcontext()
 
 
 def _move_people(source: Source, plan: Plan, door: "_Door | None") -> None:

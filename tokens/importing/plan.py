@@ -1,5 +1,6 @@
 """What becomes of each row of an OSMO database, and why. Knows no database: what exists is told to it."""
 
+import json
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -9,6 +10,8 @@ from typing import Any, NamedTuple, TypeVar
 from django.core.exceptions import ValidationError
 
 from profiles import names
+from profiles.models.pool import MAX_SPEC
+from profiles.models.role import MAX_EXTERNAL_ROLES, SyncMode
 from profiles.policies import PolicyError, describe, normalise, parse
 from profiles.rules import ADMINISTRATOR_ROLE, DEFAULT_ROLE, NEVER_WITH_POOL_ACCESS, USER_ROLE
 from tokens import rules
@@ -17,6 +20,11 @@ from tokens.importing.source import PersonRow, PoolRow, RoleRow, TokenRow, utc
 from tokens.secrets import DIGEST_LENGTH
 
 MAX_GPUS = 2**31 - 1
+SETTINGS = {
+    *["download_type", "default_platform", "platforms", "resources", "default_exit_actions", "action_permissions"],
+    *["default_exec_timeout", "default_queue_timeout", "max_exec_timeout", "max_queue_timeout", "topology_keys"],
+    *["common_default_variables", "common_resource_validations", "common_pod_template", "common_group_templates"],
+}
 THINGS = ("roles", "pools", "people", "service accounts", "role assignments", "profiles", "tokens")
 OUTCOMES = ("new", "here", "left out")
 T = TypeVar("T")
@@ -59,9 +67,12 @@ class Here:
 
 
 class NewRole(NamedTuple):
+    """`external` is what the clients keep of an identity provider's roles."""
+
     name: str
     description: str
     policies: list[Any]
+    external: dict[str, Any]
 
 
 class NewPool(NamedTuple):
@@ -162,7 +173,7 @@ class Plan:
             self._keep_role(name, policies, known)
             return None
         self.counts["roles", "new"] += 1
-        return NewRole(name, self._text(row.description, f"role {name}"), policies)
+        return NewRole(name, self._text(row.description, f"role {name}"), policies, _external(row))
 
     def _keep_role(self, name: str, policies: list[Any], known: KnownRole) -> None:
         self.counts["roles", "here"] += 1
@@ -207,7 +218,20 @@ class Plan:
             return None
         self.counts["pools", "new"] += 1
         self._pools.add(name)
-        return NewPool(name, {**fields, "online": bool(row.online), "quota_limit": _guarantee(row.resources)})
+        spec = self._settings_of_pool(row, name)
+        more = {"online": bool(row.online), "quota_limit": _guarantee(row.resources), "spec": spec}
+        return NewPool(name, {**fields, **more})
+
+    def _settings_of_pool(self, row: PoolRow, name: str) -> dict[str, Any]:
+        """What `osmo config` shows of a pool beside what the console knows."""
+        found = {key: value for key, value in _object(row.settings).items() if key in SETTINGS and value is not None}
+        for key, fits in SHAPES.items():
+            if not fits(found.get(key, {})):
+                del found[key]
+        if len(json.dumps(found)) <= MAX_SPEC:
+            return found
+        self._note(Kind.CLEANED, f"pool {name}", "its settings are too long and are left out")
+        return {}
 
     # People.
 
@@ -488,6 +512,30 @@ def _is_token_name(name: str) -> bool:
     except ValidationError:
         return False
     return True
+
+
+def _object(value: Any) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _of_objects(value: Any) -> bool:
+    return isinstance(value, dict) and all(isinstance(inner, dict) for inner in value.values())
+
+
+# Of these settings the portal reads what is in them.
+SHAPES: dict[str, Callable[[Any], bool]] = {
+    "platforms": _of_objects,
+    "resources": lambda value: isinstance(value, dict) and isinstance(value.get("gpu"), dict | None),
+    "default_platform": lambda value: isinstance(value, str) or value == {},
+}
+
+
+def _external(row: RoleRow) -> dict[str, Any]:
+    """As `Role.create` takes it; what it would not take is left out."""
+    names_there = [name for name in row.external or [] if name and name.isprintable()][:MAX_EXTERNAL_ROLES]
+    short = [name for name in names_there if len(name) <= names.MAX_LENGTH]
+    external: dict[str, Any] = {"external_roles": short} if row.external is not None else {}
+    return external | ({"sync_mode": row.sync_mode} if row.sync_mode in SyncMode.values else {})
 
 
 def _guarantee(resources: Any) -> int:

@@ -43,6 +43,7 @@ class PoolRow(NamedTuple):
     maintenance: bool | None
     online: bool | None
     resources: Any = None
+    settings: Any = None  # all columns
 
 
 class PersonRow(NamedTuple):
@@ -165,7 +166,7 @@ _ROLES = {
 # A backend reports itself twice a minute or more often.
 _POOLS = """
     SELECT left(name, 300) AS name, left(description, 2001) AS description, left(backend, 300) AS backend,
-        enable_maintenance AS maintenance, resources,
+        enable_maintenance AS maintenance, resources, to_jsonb(pools) AS settings,
         EXISTS (
             SELECT FROM public.backends
             WHERE backends.name = pools.backend
