@@ -176,6 +176,20 @@ def administrators_have_a_second_factor(**kwargs: Any) -> list[CheckMessage]:
 
 
 @register(deploy=True)
+def database_is_who_it_says(**kwargs: Any) -> list[CheckMessage]:
+    """libpq takes any server by default, and goes on in the clear where that has no TLS."""
+    hint = "Add ?sslmode=verify-full&sslrootcert=/path/to/ca.crt to its address."
+    return [
+        Advice(f"The connection to the {alias} database is not verified.", hint=hint, id="osmo.W002")
+        for alias, database in settings.DATABASES.items()
+        if "postgresql" in database["ENGINE"]
+        and not {*database["HOST"].split(",")} <= {"", "localhost", "127.0.0.1", "::1"}
+        and not database["HOST"].startswith("/")
+        and database["OPTIONS"].get("sslmode") != "verify-full"
+    ]
+
+
+@register(deploy=True)
 def mail_goes_out(**kwargs: Any) -> list[CheckMessage]:
     if settings.SENDS_MAIL:
         return []

@@ -8,13 +8,13 @@ from functools import cache
 from typing import ClassVar
 
 from django.conf import settings
-from django.db import InterfaceError, OperationalError
 from django.http import HttpRequest, HttpResponse, HttpResponsePermanentRedirect, JsonResponse
 from django.middleware.common import CommonMiddleware
 from django.views.decorators.debug import sensitive_variables
 
 from osmo_portal.events.actor import Door
 from osmo_portal.logging import request_id
+from osmo_portal.postgresql import OutcomeUnknown, is_away
 from osmo_portal.problems import PROBLEM_JSON, problem_details
 
 View = Callable[[HttpRequest], HttpResponse]
@@ -24,6 +24,9 @@ CONTENT_SECURITY_POLICY = (
     "default-src 'self'; img-src 'self' data:; object-src 'none'; base-uri 'none'; "
     "form-action 'self'; frame-ancestors 'none'"
 )
+
+DATABASE_AWAY = "The database does not answer. Nothing was changed; try again in a moment."
+OUTCOME_UNKNOWN = "The connection to the database broke while the change was kept. Look whether it was made."
 
 # Asked by machines inside, under whatever name they know this process by. No answer there depends on it.
 ANY_HOST = re.compile("/(health|ready|metrics|api/authz(/.*)?)", re.DOTALL)
@@ -99,11 +102,7 @@ class RequestFacts:
         return response
 
     def process_exception(self, request: HttpRequest, error: Exception) -> HttpResponse | None:
-        if isinstance(error, OperationalError | InterfaceError):
-            return error_answer(
-                request, 503, "The database does not answer. Nothing was changed; try again in a moment."
-            )
-        return None
+        return database_away(request, error) if is_away(error) else None
 
 
 class KnownHost(CommonMiddleware):
@@ -163,6 +162,11 @@ def error_answer(request: HttpRequest, status: int, message: str) -> JsonRespons
     if Door.of_api(request.path_info) == Door.REST:
         return JsonResponse(problem_details(status, message), status=status, content_type=PROBLEM_JSON)
     return problem(status, message)
+
+
+def database_away(request: HttpRequest, error: BaseException) -> JsonResponse:
+    """The 503 of an error for which `postgresql.is_away`."""
+    return error_answer(request, 503, OUTCOME_UNKNOWN if isinstance(error, OutcomeUnknown) else DATABASE_AWAY)
 
 
 def problem(

@@ -7,6 +7,13 @@ waits for a lock and on transactions whose portal is gone.
 
 from typing import Any
 
+from django.db import InterfaceError, InternalError, OperationalError
+
+
+class OutcomeUnknown(OperationalError):
+    """The connection broke while a transaction committed: nobody here knows whether it did."""
+
+
 NOBODY_THERE = {
     "connect_timeout": 3,  # seconds, for each host
     "tcp_user_timeout": 5_000,  # ms without an answer to what was sent
@@ -21,7 +28,7 @@ GONE_MEANWHILE = {"25P03", "25P04"}  # the transaction lasted too long
 
 
 def connected(
-    database: dict[str, Any], *, statement_timeout: int, lock_timeout: int, max_age: int, pgbouncer: bool, replica: bool
+    database: dict[str, Any], *, statement_timeout: int, lock_timeout: int, max_age: int, pgbouncer: bool
 ) -> dict[str, Any]:
     """Django's settings of a database, completed. What its address says itself stays.
 
@@ -35,7 +42,7 @@ def connected(
         return {**completed, "DISABLE_SERVER_SIDE_CURSORS": True}
     options.setdefault("prepare_threshold", 2)
     # Among several hosts, and also where one name leads to another host after a failover.
-    options.setdefault("target_session_attrs", "prefer-standby" if replica else "read-write")
+    options.setdefault("target_session_attrs", "read-write")
     limits = {
         "statement_timeout": statement_timeout * 1_000,
         "lock_timeout": lock_timeout * 1_000,
@@ -53,6 +60,13 @@ def state_of(error: BaseException) -> str | None:
     return getattr(error.__cause__, "sqlstate", None) or getattr(error, "sqlstate", None)
 
 
-def is_at_fault(error: BaseException) -> bool:
+def is_away(error: BaseException) -> bool:
     """Whether it is the database that cannot, for now; not what it was asked."""
-    return state_of(error) in TRY_AGAIN | TOO_LONG | READ_ONLY | GONE_MEANWHILE
+    away = isinstance(error, OperationalError | InterfaceError)
+    return away or (isinstance(error, InternalError) and state_of(error) in READ_ONLY | GONE_MEANWHILE)
+
+
+def is_silent(error: BaseException) -> bool:
+    """Whether the connection broke, so that nobody said what became of it."""
+    state = state_of(error)
+    return state is None or state.startswith(("08", "57P"))

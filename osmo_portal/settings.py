@@ -7,6 +7,8 @@ from urllib.parse import urlsplit
 
 import environ
 
+from osmo_portal import postgresql
+
 BASE_DIR = Path(__file__).resolve().parent.parent
 VAR_DIR = BASE_DIR / "var"
 
@@ -70,6 +72,7 @@ MIDDLEWARE = [
     "django.contrib.messages.middleware.MessageMiddleware",
     "allauth.account.middleware.AccountMiddleware",
     "osmo_portal.middleware.PagesTo",
+    "osmo_portal.again.Again",
 ]
 
 # Whoever knows it may ask /metrics. Without it nothing is timed, and there is nothing at that address.
@@ -96,24 +99,29 @@ TEMPLATES = [
     },
 ]
 
-# SQLite by default: one file, nothing to install. PostgreSQL by DATABASE_URL.
+# SQLite by default: one file, nothing to install. PostgreSQL by DATABASE_URL, which may name several hosts.
 DATABASES = {"default": env.db_url("DATABASE_URL", default=f"sqlite:///{VAR_DIR / 'portal.sqlite3'}")}
-STATEMENT_TIMEOUT = env.int("STATEMENT_TIMEOUT", default=15)  # seconds; 0 where the database role sets it
-_database = DATABASES["default"]
-_database.setdefault("OPTIONS", {})
-_database["CONN_MAX_AGE"] = env.int("CONN_MAX_AGE", default=600)  # to open one costs more than most requests
-if _database["ENGINE"] == "django.db.backends.sqlite3":
-    _database["OPTIONS"] |= {
-        "transaction_mode": "IMMEDIATE",
-        "timeout": 20,
-        # recursive_triggers: without it INSERT OR REPLACE walks past the triggers that guard the events.
-        "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA recursive_triggers=ON;",
-    }
+STATEMENT_TIMEOUT = env.int("STATEMENT_TIMEOUT", default=15)  # seconds; 0 where the database role sets them all
+PGBOUNCER = env.bool("PGBOUNCER", default=False)  # whether that address leads to one that pools by transaction
+CONN_MAX_AGE = env.int("CONN_MAX_AGE", default=600)  # to open one costs more than most requests
+if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
+    DATABASES["default"]["CONN_MAX_AGE"] = CONN_MAX_AGE
+    DATABASES["default"].setdefault("OPTIONS", {}).update(
+        {
+            "transaction_mode": "IMMEDIATE",
+            "timeout": 20,
+            # recursive_triggers: without it INSERT OR REPLACE walks past the triggers that guard the events.
+            "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA recursive_triggers=ON;",
+        }
+    )
 else:
-    _database["CONN_HEALTH_CHECKS"] = True
-    _database["OPTIONS"].setdefault("prepare_threshold", 2)
-    if STATEMENT_TIMEOUT:
-        _database["OPTIONS"].setdefault("options", f"-c statement_timeout={STATEMENT_TIMEOUT * 1000}")
+    DATABASES["default"] = postgresql.connected(
+        DATABASES["default"],
+        statement_timeout=STATEMENT_TIMEOUT,
+        lock_timeout=env.int("LOCK_TIMEOUT", default=10),
+        max_age=CONN_MAX_AGE,
+        pgbouncer=PGBOUNCER,
+    )
 
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 AUTH_USER_MODEL = "profiles.User"

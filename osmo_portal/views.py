@@ -1,5 +1,6 @@
 """The first address, and errors that no other view answers."""
 
+import sys
 from typing import Any
 
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
@@ -7,7 +8,8 @@ from django.shortcuts import render
 from django.urls import reverse
 from django.views.decorators.http import require_safe
 
-from osmo_portal.middleware import error_answer
+from osmo_portal.middleware import database_away, error_answer
+from osmo_portal.postgresql import is_away
 from osmo_portal.signin.adapter import home_of
 
 PAGES = ("/admin/", "/me/")  # for people; below all other addresses are programs
@@ -36,6 +38,9 @@ def not_found(request: HttpRequest, exception: Exception | None = None) -> HttpR
 
 
 def server_error(request: HttpRequest) -> HttpResponse:
+    error = sys.exc_info()[1]
+    if error and is_away(error):
+        return database_away(request, error)  # not in a view: while the session was read or kept
     number = getattr(request, "id", "unknown")
     return _error(request, 500, f"Something went wrong here. The log has the details under request id {number}.")
 

@@ -10,11 +10,12 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any, NoReturn, TypeVar
 
-from django.db import models, transaction
+from django.db import InterfaceError, OperationalError, connection, models, transaction
 
 from osmo_portal.events import chain, rows
 from osmo_portal.events.actor import Actor
 from osmo_portal.events.models import Event, EventLine, Line
+from osmo_portal.postgresql import OutcomeUnknown, is_silent
 
 
 class UnrecordedChange(RuntimeError):
@@ -27,6 +28,7 @@ class _Block:
     changed: bool = False
 
 
+_kept: ContextVar[bool] = ContextVar("has_kept", default=False)
 _open: ContextVar[_Block | None] = ContextVar("open_audited_block", default=None)
 
 
@@ -36,16 +38,32 @@ def audited() -> Iterator[None]:
     outer = _open.get()
     block = _Block()
     token = _open.set(block)
+    written = False
     try:
         with transaction.atomic():
             yield
             if outer is None:
                 _write(block)
+                written = True
+    except (OperationalError, InterfaceError) as error:
+        if written and connection.vendor == "postgresql" and is_silent(error):
+            raise OutcomeUnknown(str(error)) from error
+        raise
     finally:
         _open.reset(token)
+    _kept.set(True)
     if outer is not None:  # only what was not rolled back
         outer.drafts += block.drafts
         outer.changed |= block.changed
+
+
+def forget_what_was_kept() -> None:
+    _kept.set(False)
+
+
+def has_kept() -> bool:
+    """Whether a block has committed since that was last forgotten: since the request began."""
+    return _kept.get()
 
 
 def _write(block: _Block) -> None:

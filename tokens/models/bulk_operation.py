@@ -22,6 +22,7 @@ from django.db.models import Count
 from django.db.models.functions import Cast
 from django.utils import timezone
 
+from osmo_portal.again import again
 from osmo_portal.events.actor import Actor
 from osmo_portal.events.trail import audited, record
 from profiles.models import User
@@ -342,14 +343,17 @@ class BulkOperation(models.Model):
 
     def _run_batch(self, by: Actor) -> bool:
         """Does the next batch; whether there is more to do after it."""
-        with audited():
-            operation = self._locked()
-            operation._require_may_run(by)
-            chunk = operation.chunks.first() if operation.stage == Stage.RUNNING else None
-            if chunk:
-                operation._do(chunk, by)
+        again(lambda: self._do_next(by))
         self.refresh_from_db()
         return self.stage == Stage.RUNNING
+
+    @audited()
+    def _do_next(self, by: Actor) -> None:
+        operation = self._locked()
+        operation._require_may_run(by)
+        chunk = operation.chunks.first() if operation.stage == Stage.RUNNING else None
+        if chunk:
+            operation._do(chunk, by)
 
     def _do(self, chunk: "BulkChunk", by: Actor) -> None:
         keys = _unpack(chunk.packed)

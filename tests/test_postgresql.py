@@ -1,0 +1,206 @@
+"""What a connection to PostgreSQL is opened with, what its errors mean, and what becomes of a request meanwhile."""
+
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
+
+import environ
+import psycopg
+import pytest
+from django.contrib.sessions.backends.db import SessionStore
+from django.core.exceptions import PermissionDenied
+from django.db import InternalError, OperationalError, connection
+from django.test import Client
+
+from osmo_portal import again, checks, postgresql
+from osmo_portal.events import trail
+from osmo_portal.events.models import Event
+from profiles.models import Pool
+from tests.cast import Cast
+from tests.rest import Rest
+
+LIMITS = {"statement_timeout": 15, "lock_timeout": 10, "max_age": 600, "pgbouncer": False}
+SEVERAL = "postgres://portal:p%40ss@db-1:5432,db-2:5433/portal?sslmode=verify-full&sslrootcert=/etc/ca.crt"
+
+
+def connected(url: str, **others: Any) -> dict[str, Any]:
+    return postgresql.connected(environ.Env().db_url_config(url), **LIMITS | others)
+
+
+def test_several_hosts_are_asked_for_the_one_that_takes_writes() -> None:
+    database = connected(SEVERAL)
+
+    assert (database["HOST"], database["PORT"], database["PASSWORD"]) == ("db-1,db-2", "5432,5433", "p@ss")
+    assert database["OPTIONS"]["target_session_attrs"] == "read-write"
+    assert (database["OPTIONS"]["sslmode"], database["OPTIONS"]["sslrootcert"]) == ("verify-full", "/etc/ca.crt")
+
+
+def test_every_wait_has_an_end() -> None:
+    options = connected(SEVERAL)["OPTIONS"]
+
+    assert options["connect_timeout"] == 3
+    assert options["tcp_user_timeout"] == 5000
+    assert options["keepalives_idle"] + options["keepalives_interval"] * options["keepalives_count"] <= 15
+    limits = "-c statement_timeout=15000 -c lock_timeout=10000 -c idle_in_transaction_session_timeout=60000"
+    assert options["options"] == limits
+
+
+def test_the_address_has_the_last_word() -> None:
+    options = connected(f"{SEVERAL}&connect_timeout=9&target_session_attrs=any&prepare_threshold=5")["OPTIONS"]
+
+    assert (options["connect_timeout"], options["target_session_attrs"], options["prepare_threshold"]) == (9, "any", 5)
+
+
+def test_a_session_behind_pgbouncer_is_left_as_it_is() -> None:
+    database = connected(SEVERAL, pgbouncer=True)
+
+    assert not {"options", "target_session_attrs"} & set(database["OPTIONS"])
+    assert database["OPTIONS"]["prepare_threshold"] is None
+    assert database["DISABLE_SERVER_SIDE_CURSORS"] is True
+
+
+def test_where_the_role_has_the_limits_none_is_sent() -> None:
+    assert "options" not in connected(SEVERAL, statement_timeout=0)["OPTIONS"]
+
+
+@pytest.mark.parametrize(
+    ("host", "mode", "count"),
+    [("db-1", "require", 1), ("db-1", "verify-full", 0), ("127.0.0.1", "", 0), ("/run/postgresql", "", 0)],
+)
+def test_who_takes_any_server_for_the_database_is_told(monkeypatch: Any, host: str, mode: str, count: int) -> None:
+    database = {"ENGINE": "django.db.backends.postgresql", "HOST": host, "OPTIONS": {"sslmode": mode}}
+    monkeypatch.setattr(checks, "settings", SimpleNamespace(DATABASES={"default": database}))
+
+    assert [one.id for one in checks.database_is_who_it_says()] == ["osmo.W002"] * count
+
+
+# Errors.
+
+
+def failing(state: str, kind: type[Exception] = OperationalError) -> Exception:
+    error = kind("hunter2")
+    error.__cause__ = psycopg.errors.lookup(state)("hunter2")
+    return error
+
+
+@pytest.fixture
+def fail(cast: Cast, monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[int]]:
+    """Makes the way in that adds a pool raise these first, one at each call, and gives the calls."""
+    made = Pool.create.__func__  # type: ignore[attr-defined]
+    monkeypatch.setattr(again, "PAUSES", (0, 0, 0))
+
+    def patch(*errors: Exception, before: Callable[[], object] = int) -> list[int]:
+        calls: list[int] = []
+
+        def create(cls: Any, /, **words: Any) -> Any:
+            before()
+            calls.append(1)
+            if len(calls) <= len(errors):
+                raise errors[len(calls) - 1]
+            return made(cls, **words)
+
+        monkeypatch.setattr(Pool, "create", classmethod(create))
+        return calls
+
+    return patch
+
+
+def add_pool(cast: Cast) -> Any:
+    caller = Rest(person="grace")
+    caller.client.raise_request_exception = False
+    return caller.post("pools", {"name": "arm-pool"})
+
+
+@pytest.mark.parametrize("state", ["40001", "40P01"])
+def test_who_gave_way_is_begun_anew(cast: Cast, fail: Any, state: str) -> None:
+    calls = fail(failing(state), failing(state))
+
+    answer = add_pool(cast)
+
+    assert (answer.status_code, len(calls)) == (201, 3)
+    assert Pool.objects.filter(name="arm-pool").count() == 1
+    assert Event.objects.filter(action="pool.created", object_label="arm-pool").count() == 1
+
+
+def test_it_is_not_begun_anew_for_ever(cast: Cast, fail: Any) -> None:
+    calls = fail(*[failing("40P01")] * 9)
+
+    assert (add_pool(cast).status_code, len(calls)) == (503, 4)
+
+
+def test_it_is_not_begun_anew_once_something_was_kept(cast: Cast, fail: Any) -> None:
+    calls = fail(failing("40P01"), before=keep)
+
+    assert (add_pool(cast).status_code, len(calls)) == (503, 1)
+
+
+def keep() -> None:
+    """What another way in of the same request does."""
+    with trail.audited():
+        pass
+
+
+def test_an_error_of_a_later_attempt_is_answered_as_if_it_had_been_the_first(cast: Cast, fail: Any) -> None:
+    fail(failing("40001"), PermissionDenied("No."))
+
+    assert add_pool(cast).status_code == 403
+
+
+@pytest.mark.parametrize(
+    ("state", "kind"), [("55P03", OperationalError), ("57014", OperationalError), ("25006", InternalError)]
+)
+def test_what_the_database_cannot_for_now_is_503_and_asked_once(cast: Cast, fail: Any, state: str, kind: Any) -> None:
+    calls = fail(failing(state, kind))
+
+    answer = add_pool(cast)
+
+    assert (answer.status_code, len(calls)) == (503, 1)
+    assert "hunter2" not in answer.content.decode()
+
+
+def test_a_batch_that_gave_way_is_begun_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(again, "PAUSES", (0, 0, 0))
+    errors = [failing("40P01"), failing("40001")]
+
+    def work() -> str:
+        if errors:
+            raise errors.pop()
+        return "done"
+
+    assert again.again(work) == "done"
+
+
+# A commit that nobody heard the end of.
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.skipif(connection.vendor != "postgresql", reason="SQLite has no connection to break")
+@pytest.mark.parametrize(("error", "known"), [(OperationalError("gone"), False), (failing("40001"), True)])
+def test_a_commit_that_was_not_answered_may_have_been_made(monkeypatch: Any, error: Exception, known: bool) -> None:
+    def commit() -> None:
+        raise error
+
+    with pytest.raises(OperationalError) as caught, trail.audited():
+        monkeypatch.setattr(connection, "_commit", commit)
+
+    assert isinstance(caught.value, postgresql.OutcomeUnknown) is not known
+
+
+def test_whose_change_may_have_been_made_is_told_so(cast: Cast, fail: Any) -> None:
+    fail(postgresql.OutcomeUnknown("gone"))
+
+    assert "Look whether it was made" in add_pool(cast).json()["detail"]
+
+
+def test_a_session_that_cannot_be_read_is_503(cast: Cast, monkeypatch: pytest.MonkeyPatch) -> None:
+    client = Client(raise_request_exception=False)
+    client.force_login(cast.grace)
+
+    def load(store: Any) -> None:
+        raise OperationalError("hunter2")
+
+    monkeypatch.setattr(SessionStore, "load", load)
+    answer = client.get("/admin/")
+
+    assert answer.status_code == 503
+    assert "hunter2" not in answer.content.decode()
