@@ -16,6 +16,7 @@ LARGEST = 2_147_483_647
 
 class UserSerializer(serializers.ModelSerializer[User]):
     accountable = serializers.SlugRelatedField[User](slug_field="username", read_only=True, allow_null=True)
+    email = serializers.CharField(read_only=True, help_text="Empty where none is known.")
     roles = serializers.SerializerMethodField()
     groups = serializers.SerializerMethodField(help_text="Operators, auditors: what the person is in the console.")
 
