@@ -358,6 +358,23 @@ def test_the_search_finds_beginnings_of_words_in_whatever_case(cast: Cast) -> No
     assert listed(q="ada") == ["laptop"]
 
 
+@pytest.mark.parametrize("choices", [0, 3])
+def test_each_word_may_be_about_the_token_or_its_owner(
+    cast: Cast, monkeypatch: pytest.MonkeyPatch, choices: int
+) -> None:
+    monkeypatch.setattr("tokens.search.MAX_CHOICES", choices)
+    cast.service_token("arm-1")
+    cast.service_token("leg-1")
+    cast.user_token("ada", "robot-arm")
+    cast.user_token("mallory", "arm")
+
+    assert listed(q="rob arm") == ["arm-1", "robot-arm"]
+    assert listed(q="arm ada rob") == ["robot-arm"]
+    assert listed(q="ada mallory") == []
+    assert listed(q="rob rob") == ["arm-1", "leg-1", "robot-arm"]
+    assert listed(q="rob ---") == []
+
+
 def test_the_search_does_not_know_the_end_of_a_secret(cast: Cast) -> None:
     token = cast.service_token()
 

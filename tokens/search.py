@@ -4,6 +4,9 @@ Case is ignored. PostgreSQL answers from an index of the words (migration 0002),
 """
 
 import re
+from functools import reduce
+from itertools import combinations
+from operator import and_
 from typing import Any
 
 from django.contrib.postgres.search import SearchQuery, SearchVectorField
@@ -20,6 +23,7 @@ HELP = "The beginnings of words in names and descriptions, and of owners' user i
 MAX_LENGTH = 254
 MAX_TERMS = 8
 MAX_OWNERS = 500
+MAX_CHOICES = 3  # terms that begin user ids: with each of them the conjunctions double
 FEW = 10_000
 BETWEEN_WORDS = "_-./:@,;()'\"\n"  # what SQLite takes for the space between two words
 
@@ -45,10 +49,8 @@ def search(tokens: AccessTokenQuerySet, text: str) -> AccessTokenQuerySet:
     terms = re.split(r"[\s/]+", text.strip(" /\t\r\n").lower())
     if len(terms) > MAX_TERMS:
         raise ValidationError(f"Search for at most {MAX_TERMS} words.")
-    about = tokens
-    for term in filter(None, terms):
-        about = about.filter(_about(term))
-    return settled(tokens, about)
+    terms = [*dict.fromkeys(filter(None, terms))]
+    return settled(tokens, tokens.filter(_about(terms))) if terms else tokens
 
 
 def settled(tokens: AccessTokenQuerySet, about: AccessTokenQuerySet) -> AccessTokenQuerySet:
@@ -67,8 +69,24 @@ def few(keys: QuerySet[Any, int]) -> list[int] | None:
     return found if len(found) <= FEW else None
 
 
-def _about(term: str) -> Q:
-    return _with_words(re.findall(r"[^\W_]+", term)) | Q(owner__in=_owners(term))
+def _about(terms: list[str]) -> Q:
+    """That each term is in the words, or begins the owner's user id.
+
+    As a choice of conjunctions, since PostgreSQL answers each of them from its indexes alone. From a conjunction of
+    choices it keeps one for the rows that it has found, and takes the words from each of them anew.
+    """
+    owners = {term: set(begun) for term in terms if (begun := _owners(term))}
+    if len(owners) > MAX_CHOICES:
+        return reduce(and_, (_with_words([term]) | Q(owner__in=owners.get(term, ())) for term in terms))
+    found = Q(pk__in=[])
+    for count in range(len(owners) + 1):
+        for meant in combinations(owners, count):
+            found |= _of_owners(meant, owners) & _with_words([term for term in terms if term not in meant])
+    return found
+
+
+def _of_owners(meant: tuple[str, ...], owners: dict[str, set[int]]) -> Q:
+    return Q(owner__in=set.intersection(*(owners[term] for term in meant))) if meant else Q()
 
 
 def _owners(beginning: str) -> list[int]:
@@ -82,9 +100,14 @@ def _owners(beginning: str) -> list[int]:
     return owners
 
 
-def _with_words(words: list[str]) -> Q:
-    if not words:
+def _with_words(terms: list[str]) -> Q:
+    """Where a term has no letter and no digit, nothing has it."""
+    of_terms = [re.findall(r"[^\W_]+", term) for term in terms]
+    if not all(of_terms):
         return Q(pk__in=[])
+    words = [word for of_term in of_terms for word in of_term]
+    if not words:
+        return Q()
     if connection.vendor == "postgresql":
         begun = SearchQuery(" & ".join(f"{word}:*" for word in words), config="simple", search_type="raw")
         return Q(_Matches(_Words(F("name"), F("description")), begun))
