@@ -38,10 +38,13 @@ OF_SECRET = Limit("secret", 20)
 
 
 def failed(address: str | None, sent: str) -> int:
-    """Counts a failure. Seconds to wait if there were too many from there, or with that, else 0."""
+    """Counts a failure. Seconds to wait if there were too many from there, or with that, else 0.
+
+    From where there were too many already nothing more is counted: made-up secrets without end would fill the table.
+    """
     now = time.time()
     left = WINDOW - int(now) % WINDOW
-    over = [_count(limit, what, int(now), left) > limit.most for limit, what in _counted(address, sent)]
+    over = (_count(limit, what, int(now), left) > limit.most for limit, what in _counted(address, sent))
     return left if any(over) else 0
 
 
