@@ -3,7 +3,9 @@
 import base64
 import binascii
 import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 from django.contrib import admin
@@ -27,6 +29,7 @@ from profiles.rules import reads_everything
 
 SEARCH, CURSOR, PAGE_SIZE, ORDERING = "q", "cursor", "page_size", "ordering"
 LARGEST_KEY = 2**63 - 1
+UNSTORABLE = re.compile("[\0\ud800-\udfff]")
 NO_SECRETS = "That looks like a secret, and an address is no place for one: search for it by POST to tokens/find."
 TELLING = {"unknown", "too_many"}  # codes of errors from which a stranger could learn who there is
 
@@ -148,7 +151,7 @@ class Place(NamedTuple):
         except (ValueError, TypeError, RecursionError, binascii.Error):
             raise NotFound(BROKEN) from None
         right = isinstance(order, str) and isinstance(value, str) and type(key) is int and 0 <= key <= LARGEST_KEY
-        if not right or "\0" in value:
+        if not right or UNSTORABLE.search(value):
             raise NotFound(BROKEN)
         return cls(order, bool(backwards), value, key)
 
@@ -161,8 +164,11 @@ class Place(NamedTuple):
             return model(pk=self.key)
         try:
             field: Any = model._meta.get_field(order.field)
-            return model(pk=self.key, **{order.field: field.to_python(self.value)})
-        except (ValidationError, FieldError):
+            value = field.to_python(self.value)
+            if isinstance(value, datetime):
+                value = value.astimezone(UTC)
+            return model(pk=self.key, **{order.field: value})
+        except (ValidationError, FieldError, OverflowError):
             raise NotFound(BROKEN) from None
 
 

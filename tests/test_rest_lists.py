@@ -208,6 +208,18 @@ def test_a_cursor_of_ones_own_making_is_refused(cast: Cast, cursor: str, orderin
     assert Rest(person="grace").get(f"tokens?cursor={cursor}{ordering}").status_code in {400, 404}
 
 
+@pytest.mark.parametrize(
+    "address",
+    [
+        # Half of a surrogate pair; before the year 1 in UTC.
+        "ordering=name&cursor=WyJuYW1lIixmYWxzZSwiXHVkODAwIiwxXQ",
+        "ordering=expires_at&cursor=WyJleHBpcmVzX2F0IixmYWxzZSwiMDAwMS0wMS0wMVQwMDowMDowMCsxNDowMCIsMV0",
+    ],
+)
+def test_a_cursor_with_what_no_column_holds_is_refused(cast: Cast, address: str):
+    refused(Rest(person="grace").get(f"tokens?{address}"), 404, "cursor")
+
+
 def test_one_is_asked_for_without_parameters(cast: Cast):
     token = cast.service_token()
 
