@@ -393,6 +393,25 @@ def test_traefiks_file_names_what_the_portal_answers() -> None:
             assert name == "public" or set(router["middlewares"]) & set(deciding), name
 
 
+def test_traefik_changes_to_no_protocol_but_websockets() -> None:
+    """By another (h2c) a client would talk to what is behind, and nobody would be asked."""
+    http = yaml.safe_load((FILES / "traefik.yaml").read_text())["http"]
+    sets = {
+        name: one["headers"]["customRequestHeaders"].get("Upgrade")
+        for name, one in http["middlewares"].items()
+        if "headers" in one
+    }
+    upgrades = {
+        name: [sets[one] for one in router["middlewares"] if sets.get(one) is not None]
+        for name, router in http["routers"].items()
+    }
+
+    # No request with an Upgrade comes to `osmo`: the router for websockets takes them, and goes before it.
+    assert upgrades == {"portal": [""], "public": [""], "osmo": [], "osmo-websocket": ["websocket"]}
+    assert http["routers"]["osmo-websocket"]["priority"] > http["routers"]["osmo"]["priority"]
+    assert http["routers"]["osmo-websocket"]["rule"].endswith("HeaderRegexp(`Upgrade`, `.+`)")
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_without_the_portal_nothing_passes(stage: Stage, kind: str) -> None:
     """The last one: the portal does not come back."""
