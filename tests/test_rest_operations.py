@@ -9,6 +9,7 @@ from osmo_portal.events.models import Event
 from tests.bulk import many_tokens
 from tests.cast import PLAIN_ROLE, POOL_ROLE, Cast
 from tests.rest import Rest, refused
+from tests.terminal import Terminal
 from tokens.api import operations
 from tokens.models import AccessToken, BulkOperation
 from tokens.models.token_set import State
@@ -113,6 +114,17 @@ def test_a_session_must_be_fresh_to_execute(cast: Cast, tokens: Any):
     assert AccessToken.objects.live().count() == 4
 
 
+@pytest.mark.parametrize("beside", [None, "mallory", "grace"])
+def test_a_terminal_is_signed_in_for_weeks_and_does_not_execute(cast: Cast, tokens: Any, beside: str | None):
+    """Nor with somebody's fresh browser session beside its JWT, be it a stranger's."""
+    operation = look(Rest(person="grace"), owner="robot")
+    rest = Rest(person=beside)
+    rest.headers["authorization"] = f"Bearer {Terminal().signed_in(cast, 'grace').tokens['id_token']}"
+
+    refused(execute(rest, operation), 403, "terminal")
+    assert AccessToken.objects.live().count() == 4
+
+
 def test_by_token_an_administrators_alone_does_it(cast: Cast, tokens: Any):
     bot = Rest(cast.administrator_token().plaintext)
 
@@ -158,6 +170,8 @@ def test_an_operator_hands_nothing_over_and_resumes_what_operators_grant(cast: C
         ({"action": "revoke", "filters": {"owner": "nobody-ever"}}, "There is no user"),
         ({"action": "revoke", "filters": {"digest": "00"}}, "There is no filter"),
         ({"action": "revoke", "filters": {"state": "alive"}}, "There is no state"),
+        ({"action": "revoke", "filters": {"before": "2026-01-01"}}, "There is no filter"),
+        ({"action": "revoke", "filters": {"owner": "robot", "all": "1"}}, "There is no filter"),
         ({"action": "revoke", "filters": {"owner": ""}}, "filters"),
         ({"action": "revoke", "filters": {"owner": ["robot"]}}, "filters"),
         ({"action": "revoke", "filters": {"name": "nothing-like-it"}}, "No token matches"),

@@ -22,7 +22,7 @@ from osmo_portal.console import recent
 from osmo_portal.events.actor import Actor
 from osmo_portal.rest import Nothing, Reason, RestViewSet
 from profiles.api.permissions import OnlyTheConsolesPeopleSee
-from tokens.admin.bulk import BIG, SLICE, read_filters
+from tokens.admin.bulk import BIG, NO_FILTERS, SLICE, read_filters
 from tokens.api.permissions import AuditorsChangeNothing
 from tokens.api.rest import NameFilter
 from tokens.api.serializers import Execution, NewOperation, OperationSerializer
@@ -80,6 +80,9 @@ class OperationViewSet(mixins.ListModelMixin, RestViewSet):
 
     def _chosen(self, filters: dict[str, str]) -> AccessTokenQuerySet:
         """The tokens that the list shows with these filters."""
+        # In an address of the console these say which page is shown. Here they would look like filters, and be none.
+        if none := sorted(NO_FILTERS & filters.keys()):
+            raise ValidationError({"filters": f"There is no filter “{none[0]}”."})
         section: Any = admin.site.get_model_admin(AccessToken)
         query = QueryDict(urlencode({name: value for name, value in filters.items() if name != NAME}))
         try:
@@ -91,8 +94,16 @@ class OperationViewSet(mixins.ListModelMixin, RestViewSet):
 
 
 def _require_fresh_sign_in(request: Request, by: Actor) -> None:
-    """A JWT is minutes old, and only an administrator's has the power. A session may be half a day old."""
-    if by.token is None and not recent.is_recent(request._request):
+    """A token's JWT is minutes old, and only an administrator's has the power. A session may be half a day old, and a
+    terminal is signed in for weeks: a browser's session that comes along says nothing about who sits there."""
+    if by.token:
+        return
+    if by.terminal:
+        raise PermissionDenied(
+            "A terminal is signed in for weeks, and this asks for a fresh sign-in. Do it in the console, or with an "
+            "administrator's service token. Nothing was changed."
+        )
+    if not recent.is_recent(request._request):
         minutes = recent.WINDOW // timedelta(minutes=1)
         raise PermissionDenied(
             f"This asks for a sign-in of the last {minutes} minutes. Confirm at {reverse('admin:confirm')} that it is "
