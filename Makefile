@@ -30,7 +30,7 @@ CHECKS = check style types deployment
 # Python compiles every module once and keeps that, also where the environment says otherwise: tests start many processes.
 export PYTHONDONTWRITEBYTECODE =
 
-.PHONY: help run test security attack $(CHECKS) format demo weights screenshots bench bench-short soak lock $(VENV)
+.PHONY: help run test security attack $(CHECKS) format demo weights screenshots bench bench-short soak faults lock $(VENV)
 .DEFAULT_GOAL := help
 
 help:
@@ -47,6 +47,7 @@ help:
 	@echo 'make bench    measure the API, the console and bulk changes with a million tokens (BENCH_TOKENS=200000 for less)'
 	@echo 'make bench-short  compare the exchange and the profile with what was recorded, in two minutes'
 	@echo 'make soak     ten minutes of callers and changes at once; every answer is checked (SOAK_SECONDS=60 for less)'
+	@echo 'make faults   kill, cut off and fill what the portal stands on, under load (FAULTS="a-worker-is-killed" for some)'
 	@echo 'make lock     write requirements.txt and requirements-dev.txt anew (UPGRADE=1 for newer versions)'
 	@echo
 	@echo 'PYTHON=python3.12 VENV=.venv312 chooses another Python.'
@@ -137,6 +138,10 @@ bench-short: $(CLI) $(DEV)
 soak: export SOAK_SECONDS := $(SOAK_SECONDS)
 soak: $(CLI) $(DEV)
 	@$(PY) -m tests.bench soak
+
+# What needs root (networks, disks) or a program that is missing says so, and is left out.
+faults: $(CLI) $(DEV)
+	@$(PY) -m tests.faults $(FAULTS)
 
 lock: $(DEV)
 	$(UV) $(if $(UPGRADE),--upgrade) requirements.in -o requirements.txt
