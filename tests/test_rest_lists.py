@@ -1,5 +1,6 @@
 """Lists under /api/v1/: the console's filters and search, for everybody on what is his, and pages by key."""
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -153,7 +154,8 @@ def test_what_is_added_or_changed_meanwhile_shifts_no_page(cast: Cast):
     seen = [one["id"] for one in first["results"]]
 
     many_tokens(cast.robot, 400, prefix="new")  # many of them before the place of the second page
-    AccessToken._base_manager.filter(pk=seen[-1]).update(expires_at=F("issued_at"))  # beside which the page lies
+    beside_the_page = F("issued_at") + timedelta(seconds=1)
+    AccessToken._base_manager.filter(pk=seen[-1]).update(expires_at=beside_the_page)
     second = [one["id"] for one in rest.get(first["next"]).json()["results"]]
 
     assert not {*seen} & {*second}
