@@ -42,7 +42,7 @@ def follow(page: Page, link: Locator) -> int:
     link.click()
     if "left-behind" in page.url:
         return _queue(page)
-    expect(page.locator("#changelist")).to_be_visible()
+    expect(page.locator("#changelist")).to_contain_text(SHOWN)  # the page may still be arriving
     said = SHOWN.search(page.locator("#changelist").inner_text())
     assert said, page.url
     shown = as_number(said[1])
