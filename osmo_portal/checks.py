@@ -167,6 +167,15 @@ def pattern_of_persons_is_one(**kwargs: Any) -> list[CheckMessage]:
     return []
 
 
+@register()
+def replica_is_one(**kwargs: Any) -> list[CheckMessage]:
+    engines = {database["ENGINE"] for database in settings.DATABASES.values()}
+    if not settings.REPLICA_URL or (len(settings.DATABASES) == 2 and engines == {"django.db.backends.postgresql"}):
+        return []
+    hint = "Name a streaming replica of the PostgreSQL in DATABASE_URL, as it is named there, or leave it out."
+    return [Error("REPLICA_URL is no replica of DATABASE_URL.", hint=hint, id="osmo.E013")]
+
+
 @register(deploy=True)
 def administrators_have_a_second_factor(**kwargs: Any) -> list[CheckMessage]:
     if settings.REQUIRE_MFA != "none" or not settings.PORTAL_IS_HTTPS:

@@ -20,6 +20,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.utils.urls import replace_query_param
 
+from osmo_portal import replica
 from osmo_portal.console import filters
 from osmo_portal.console.filters import DayFilter, TypedFilter
 from osmo_portal.console.listing import SECRETS
@@ -189,7 +190,7 @@ class Keyset(BasePagination):
         if place:
             queryset = queryset.filter(order.beyond(place.record(queryset.model, order), backwards=backwards))
         size = self._size(request)
-        found = list(queryset.order_by(*order.names(backwards=backwards))[: size + 1])
+        found = replica.read(queryset.order_by(*order.names(backwards=backwards))[: size + 1], list)
         self.records, more = found[:size], len(found) > size
         self.has_next, self.has_previous = (True, more) if backwards else (more, place is not None)
         if backwards:

@@ -25,6 +25,7 @@ EXCHANGES = Counter(
     ["result"],
     registry=OURS,
 )
+LISTS = Counter("osmo_lists", "Lists by where they were read, where there is a replica.", ["place"], registry=OURS)
 DECISIONS = Counter("osmo_gateway_decisions", "What gateways were told.", ["answer"], registry=OURS)
 
 

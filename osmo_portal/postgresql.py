@@ -28,7 +28,7 @@ GONE_MEANWHILE = {"25P03", "25P04"}  # the transaction lasted too long
 
 
 def connected(
-    database: dict[str, Any], *, statement_timeout: int, lock_timeout: int, max_age: int, pgbouncer: bool
+    database: dict[str, Any], *, statement_timeout: int, lock_timeout: int, max_age: int, pgbouncer: bool, replica: bool
 ) -> dict[str, Any]:
     """Django's settings of a database, completed. What its address says itself stays.
 
@@ -42,7 +42,7 @@ def connected(
         return {**completed, "DISABLE_SERVER_SIDE_CURSORS": True}
     options.setdefault("prepare_threshold", 2)
     # Among several hosts, and also where one name leads to another host after a failover.
-    options.setdefault("target_session_attrs", "read-write")
+    options.setdefault("target_session_attrs", "prefer-standby" if replica else "read-write")
     limits = {
         "statement_timeout": statement_timeout * 1_000,
         "lock_timeout": lock_timeout * 1_000,

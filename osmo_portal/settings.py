@@ -102,8 +102,9 @@ TEMPLATES = [
 # SQLite by default: one file, nothing to install. PostgreSQL by DATABASE_URL, which may name several hosts.
 DATABASES = {"default": env.db_url("DATABASE_URL", default=f"sqlite:///{VAR_DIR / 'portal.sqlite3'}")}
 STATEMENT_TIMEOUT = env.int("STATEMENT_TIMEOUT", default=15)  # seconds; 0 where the database role sets them all
-PGBOUNCER = env.bool("PGBOUNCER", default=False)  # whether that address leads to one that pools by transaction
+PGBOUNCER = env.bool("PGBOUNCER", default=False)  # whether its address leads to one that pools by transaction
 CONN_MAX_AGE = env.int("CONN_MAX_AGE", default=600)  # to open one costs more than most requests
+REPLICA_URL = env.str("REPLICA_URL", default="")  # lists and exports are read there (osmo_portal.replica)
 if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
     DATABASES["default"]["CONN_MAX_AGE"] = CONN_MAX_AGE
     DATABASES["default"].setdefault("OPTIONS", {}).update(
@@ -115,13 +116,20 @@ if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
         }
     )
 else:
-    DATABASES["default"] = postgresql.connected(
-        DATABASES["default"],
-        statement_timeout=STATEMENT_TIMEOUT,
-        lock_timeout=env.int("LOCK_TIMEOUT", default=10),
-        max_age=CONN_MAX_AGE,
-        pgbouncer=PGBOUNCER,
-    )
+    if REPLICA_URL:
+        DATABASES["replica"] = env.db_url("REPLICA_URL")
+        DATABASE_ROUTERS = ["osmo_portal.replica.Router"]
+    DATABASES = {
+        alias: postgresql.connected(
+            database,
+            statement_timeout=STATEMENT_TIMEOUT,
+            lock_timeout=env.int("LOCK_TIMEOUT", default=10),
+            max_age=CONN_MAX_AGE,
+            pgbouncer=PGBOUNCER,
+            replica=alias == "replica",
+        )
+        for alias, database in DATABASES.items()
+    }
 
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 AUTH_USER_MODEL = "profiles.User"

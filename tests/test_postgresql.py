@@ -19,7 +19,7 @@ from profiles.models import Pool
 from tests.cast import Cast
 from tests.rest import Rest
 
-LIMITS = {"statement_timeout": 15, "lock_timeout": 10, "max_age": 600, "pgbouncer": False}
+LIMITS = {"statement_timeout": 15, "lock_timeout": 10, "max_age": 600, "pgbouncer": False, "replica": False}
 SEVERAL = "postgres://portal:p%40ss@db-1:5432,db-2:5433/portal?sslmode=verify-full&sslrootcert=/etc/ca.crt"
 
 

@@ -13,6 +13,7 @@ from django.db import DatabaseError, connection
 from django.db.migrations.executor import MigrationExecutor
 from django.utils import timezone
 
+from osmo_portal import replica
 from osmo_portal.events import triggers, verification
 from osmo_portal.events.models import Event
 from profiles.models import User
@@ -44,6 +45,8 @@ def examine() -> Iterator[Finding]:
         yield Finding("database", "bad", f"It does not answer: {_first_line(error)}", "Look at DATABASE_URL.")
         return
     yield _database()
+    if settings.REPLICA_URL:
+        yield _replica()
     pending = _pending_migrations()
     if pending:
         yield Finding("migrations", "bad", f"{pending} are not applied.", "Run `manage.py migrate`.")
@@ -74,6 +77,17 @@ def _database() -> Finding:
         advice = "Point DATABASE_URL at the primary, or add target_session_attrs=read-write."
         return Finding("database", "bad", f"PostgreSQL {version} is a standby and takes no writes.", advice)
     return Finding("database", "good", f"PostgreSQL {version}.")
+
+
+def _replica() -> Finding:
+    try:
+        is_as_new = replica.is_as_new()
+    except DatabaseError as error:
+        return Finding("replica", "warning", f"It cannot be read: {_first_line(error)}", "Look at REPLICA_URL.")
+    if is_as_new:
+        return Finding("replica", "good", "It has all that the primary has.")
+    advice = "Lists come from the primary. Look at pg_stat_replication there, and at the replica's log."
+    return Finding("replica", "warning", "It is behind, or follows another server.", advice)
 
 
 def _pending_migrations() -> int:

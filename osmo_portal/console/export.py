@@ -14,6 +14,8 @@ from django.db.models import QuerySet
 from django.http import StreamingHttpResponse
 from django.utils import timezone
 
+from osmo_portal import replica
+
 BATCH = 1_000
 FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")  # with what a cell begins that a spreadsheet would compute
 
@@ -24,11 +26,11 @@ Columns = Mapping[str, Callable[[Any], Any]]
 def in_batches(records: QuerySet, size: int | None = None) -> Iterator[Any]:
     """The records, the highest number first, each batch by one query of its own (and its prefetches)."""
     size, ordered = size or BATCH, records.order_by("-pk")
-    batch = list(ordered[:size])
+    batch = replica.read(ordered[:size], list)
     while batch:
         yield from batch
         # A short batch is the last one: nothing was below it.
-        batch = list(ordered.filter(pk__lt=batch[-1].pk)[:size]) if len(batch) == size else []
+        batch = replica.read(ordered.filter(pk__lt=batch[-1].pk)[:size], list) if len(batch) == size else []
 
 
 def neutral(cell: Any) -> str:

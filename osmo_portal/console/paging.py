@@ -7,6 +7,8 @@ from django.core.exceptions import ValidationError
 from django.db.models import BooleanField, F, Func, QuerySet, Value
 from django.db.models.lookups import GreaterThan, LessThan
 
+from osmo_portal import replica
+
 AFTER, BEFORE, LAST = "after", "before", "last"
 PARAMETERS = (AFTER, BEFORE, LAST)
 COUNTED = 1_000  # what is more is not counted: that would read the whole table
@@ -90,7 +92,7 @@ def _with(previous: bool, some: tuple[list[Any], bool]) -> tuple[list[Any], bool
 
 def _some(found: QuerySet, order: Order, size: int, *, backwards: bool = False) -> tuple[list[Any], bool]:
     """The first records, or with `backwards` the last, in the list's order either way; and whether there are more."""
-    records = list(found.order_by(*order.names(backwards=backwards))[: size + 1])
+    records = replica.read(found.order_by(*order.names(backwards=backwards))[: size + 1], list)
     shown = records[:size]
     return (shown[::-1] if backwards else shown), len(records) > size
 
@@ -107,4 +109,4 @@ def _anchor(found: QuerySet, order: Order, key: int) -> Any:
 
 def counted(found: QuerySet) -> int:
     """How many there are, up to one more than COUNTED."""
-    return found.order_by().values("pk")[: COUNTED + 1].count()
+    return replica.read(found.order_by().values("pk")[: COUNTED + 1], QuerySet.count)

@@ -1,4 +1,4 @@
-"""PostgreSQL as processes that may be killed, run by a user that is not root."""
+"""PostgreSQL as processes that may be killed: alone or with a replica, run by a user that is not root."""
 
 import contextlib
 import os
@@ -28,8 +28,9 @@ def kill_all_in(folder: Path) -> None:
 class Postgres:
     """One server, in a folder of its own, that keeps what it wrote."""
 
-    def __init__(self, home: Path | None = None, listen: str = "127.0.0.1") -> None:
+    def __init__(self, home: Path | None = None, listen: str = "127.0.0.1", **settings: str) -> None:
         self.home = home or Path(tempfile.mkdtemp(prefix="osmo-portal-fault-"))
+        self.settings = settings
         self.account = databases._account()
         self.binaries = databases._within_reach(databases._server().binaries, self.home, self.account)
         self.port, self.listen = free_port(), listen
@@ -60,17 +61,9 @@ class Postgres:
             raise Broken(f"{program}: {done.stderr}")
 
     def start(self) -> None:
-        command = [
-            str(self.binaries / "postgres"),
-            "-D",
-            "data",
-            "-k",
-            str(self.home),
-            "-h",
-            self.listen,
-            "-p",
-            str(self.port),
-        ]
+        told = {"unix_socket_directories": self.home, "listen_addresses": self.listen, "port": self.port}
+        words = [word for name, value in (told | self.settings).items() for word in ("-c", f"{name}={value}")]
+        command = [str(self.binaries / "postgres"), "-D", "data", *words]
         quiet: dict[str, Any] = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
         self.process = subprocess.Popen(command, start_new_session=True, **quiet, **self.place)
         until(self.answers, STARTS_WITHIN, "PostgreSQL does not start")
@@ -91,3 +84,15 @@ class Postgres:
     def close(self) -> None:
         self.kill()
         shutil.rmtree(self.home, ignore_errors=True)
+
+
+class Standby(Postgres):
+    """A streaming replica of a server that runs."""
+
+    def __init__(self, primary: Postgres) -> None:
+        self.primary = primary
+        super().__init__()
+
+    def _make(self) -> None:
+        source = f"host=127.0.0.1 port={self.primary.port} user=portal"
+        self._run("pg_basebackup", "-d", source, "-D", "data", "-R", "-X", "stream", "-c", "fast", "--no-sync")
