@@ -485,7 +485,7 @@ REFUSED = "neither changed nor deleted"
         "UPDATE {table} SET object_label = 'x'",
         "UPDATE {table} SET object_label = 'x' WHERE id = 1",
         "DELETE FROM {table}",
-        "DELETE FROM {table} WHERE id = 1",
+        "DELETE FROM {table} WHERE id = (SELECT max(id) FROM {table})",
     ],
 )
 @pytest.mark.parametrize("table", ["events_event", "events_eventline"])

@@ -19,6 +19,7 @@ SMALL = {"signingkey", "bulkoperation", "bulkchunk", "role", "pool", "providersu
 # What the rules below would refuse, and why it may be all the same.
 LOOKED_AT = {
     ("events", "0002_triggers"): "came with the first schema",
+    ("events", "0005_archive"): "takes the lock for a moment, and never leaves the table without triggers",
     ("profiles", "0002_defaults"): "came with the first schema",
     ("profiles", "0004_initial_configuration"): "writes to tables that the version before does not know",
     ("tokens", "0002_lists"): "makes its other indexes concurrently as well",

@@ -28,7 +28,7 @@ from osmo_portal.events.filters import (
     OperationFilter,
     ViaFilter,
 )
-from osmo_portal.events.models import Event, kind_of
+from osmo_portal.events.models import Archive, Event, kind_of
 
 LINES_SHOWN = 200
 NUMBER = re.compile("[0-9]{1,18}")
@@ -120,6 +120,7 @@ class EventSection(Section):
         number, last_hash = chain.head()
         context = {
             "head": (number, last_hash),
+            "archive": Archive.objects.order_by("-last").first(),
             "whole": verification.latest(verification.WHOLE),
             "tail": verification.latest(verification.TAIL),
         }

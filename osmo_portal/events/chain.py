@@ -1,12 +1,12 @@
 """The chain: appending to it, and finding out whether anybody has tampered with it."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from django.db import connection
 from django.db.models import QuerySet
 from django.utils import timezone
 
-from osmo_portal.events.models import Event, EventLine, Line
+from osmo_portal.events.models import Archive, Event, EventLine, Line
 
 GENESIS = "0" * 64
 STEP = 2_000  # events that are read at once
@@ -64,55 +64,86 @@ def _parts(lines: Sequence[EventLine | Line], text: str) -> Iterator[str]:
 
 def head() -> tuple[int, str]:
     """How many events there are, and the hash of the last: what a checkpoint outside the database records."""
-    return Event.objects.values_list("pk", "hash").first() or (0, GENESIS)
+    return Event.objects.values_list("pk", "hash").first() or start()
+
+
+def start() -> tuple[int, str]:
+    """The number and hash of the event that the first one here follows: the last that was archived."""
+    return Archive.objects.order_by("-last").values_list("last", "hash").first() or (0, GENESIS)
 
 
 def faults(checkpoint: tuple[int, str] | None = None, progress: Callable[[int], None] | None = None) -> Iterator[str]:
     """What is wrong with the chain, one sentence a fault; nothing when it is whole. `progress` is told how far it is.
 
-    A cut tail shows only against a `checkpoint`: the number and hash of an event that existed once.
+    A cut tail shows only against a `checkpoint`: the number and hash of an event that existed once. One that is inside
+    an archive is not looked at here.
     """
-    number = 0
-    for event, sentences in _walk(Event.objects.all(), 0, GENESIS):
-        yield from sentences
-        yield from _lines_fault(event)
+    began = number, previous = start()
+    for event, sentences in walk(Event.objects.filter(pk__gt=number), number, previous):
+        found = [*sentences, *lines_fault(event)]
+        if found and start() != began:  # what is missing was archived meanwhile
+            yield from faults(checkpoint, progress)
+            return
+        yield from found
         if checkpoint and checkpoint[0] == event.pk and checkpoint[1] != event.hash:
             yield f"Event {event.pk} is not the one of the checkpoint."
         number = event.pk
         if progress and number % STEP == 0:
             progress(number)
-    without = EventLine.objects.filter(event__lines_digest="").order_by("event_id")
-    for forged in without.values_list("event_id", flat=True).distinct():
-        yield f"Event {forged} has lines that it was not written with."
+    yield from forged_lines(EventLine.objects.all())
     if checkpoint and checkpoint[0] > number:
         yield f"The tail is cut: the checkpoint knows {checkpoint[0]} events, the table holds {number}."
+    yield from _faults_of_archives(checkpoint)
+
+
+def _faults_of_archives(checkpoint: tuple[int, str] | None = None) -> Iterator[str]:
+    number = 0
+    for archive in Archive.objects.order_by("last"):
+        if archive.first != number + 1:
+            yield f"The archive up to event {archive.last} does not follow event {number}."
+        if not archive.is_signed:
+            yield f"The archive up to event {archive.last} was not signed by this portal."
+        if checkpoint and checkpoint[0] == archive.last and checkpoint[1] != archive.hash:
+            yield f"Event {archive.last}, the last in its archive, is not the one of the checkpoint."
+        number = archive.last
+    # Each archive is told of by a later event. That of the newest cannot have been archived itself.
+    told = Event.objects.filter(action="events.archived", pk__gt=number, changes__last=number)
+    if number and not told.exists():
+        yield f"No event tells of the archive up to event {number}: events after it are missing."
 
 
 def tail_faults(count: int) -> Iterator[str]:
     """What is wrong with the last `count` events and with how they hang together, without the lines of batches."""
     anchor = Event.objects.order_by("-pk")[count : count + 1].values_list("pk", "hash").first()
-    number, previous = anchor or (0, GENESIS)
-    for _, sentences in _walk(Event.objects.filter(pk__gt=number), number, previous):
+    number, previous = max(anchor or (0, GENESIS), start())
+    for _, sentences in walk(Event.objects.filter(pk__gt=number), number, previous):
         yield from sentences
+    yield from _faults_of_archives()
 
 
 def faults_of(event: Event) -> list[str]:
-    """What is wrong with this event, its lines, and its hold on the events before and after it."""
-    found = [*_own_fault(event), *_lines_fault(event)]
+    """What is wrong with this event, its lines, and its hold on the events before and after it.
+
+    One that is on its way out is in its archive, which was verified.
+    """
+    first_follows, first_hash = start()
+    if event.pk <= first_follows:
+        return [*_faults_of_archives()]
+    found = [*_own_fault(event), *lines_fault(event)]
     if not event.lines_digest and event.lines.exists():
         found.append(f"Event {event.pk} has lines that it was not written with.")
     near = Event.objects.filter(pk__in=[event.pk - 1, event.pk + 1]).in_bulk()
     before, after = near.get(event.pk - 1), near.get(event.pk + 1)
-    if event.pk > 1 and before is None:
+    if event.pk > first_follows + 1 and before is None:
         found.append(f"Event {event.pk - 1} is missing.")
-    elif event.previous_hash != (before.hash if before else GENESIS):
+    elif event.previous_hash != (before.hash if before else first_hash):
         found.append(f"Event {event.pk} does not follow event {event.pk - 1}.")
     if after and after.previous_hash != event.hash:
         found.append(f"Event {after.pk} does not follow event {event.pk}.")
     return found
 
 
-def _walk(events: QuerySet[Event], number: int, previous: str) -> Iterator[tuple[Event, list[str]]]:
+def walk(events: QuerySet[Event], number: int, previous: str) -> Iterator[tuple[Event, list[str]]]:
     """Each event, and what is wrong with it or with its hold on the one before; `number` and `previous` hash begin."""
     for event in events.order_by("pk").iterator(chunk_size=STEP):
         sentences = _own_fault(event)
@@ -128,7 +159,15 @@ def _own_fault(event: Event) -> list[str]:
     return [] if event.hash == event.computed_hash() else [f"Event {event.pk} was changed."]
 
 
-def _lines_fault(event: Event) -> list[str]:
-    if not event.lines_digest or event.lines_digest == EventLine.digest(EventLine.text(event.lines.all())):
+def forged_lines(lines: QuerySet[EventLine]) -> Iterator[str]:
+    without = lines.filter(event__lines_digest="").order_by("event_id")
+    for event in without.values_list("event_id", flat=True).distinct():
+        yield f"Event {event} has lines that it was not written with."
+
+
+def lines_fault(event: Event, lines: Iterable[EventLine] | None = None) -> list[str]:
+    if not event.lines_digest:
+        return []
+    if event.lines_digest == EventLine.digest(EventLine.text(event.lines.all() if lines is None else lines)):
         return []
     return [f"The lines of event {event.pk} were changed."]

@@ -1,15 +1,17 @@
 import hashlib
+import hmac
 import json
 from collections.abc import Iterable
 from datetime import UTC, date, datetime, time, timedelta
 from ipaddress import ip_address
 from typing import Any, Self
 
+from django.conf import settings
 from django.db import models
 
 from osmo_portal.events.actor import Actor, Door
 
-SPARE = timedelta(hours=1)
+SPARE = timedelta(hours=1)  # between what happened and its event; also for clocks that were put back
 BEYOND = 2**63 - 1  # no event has this number
 
 
@@ -172,6 +174,37 @@ class EventLine(models.Model):
     @staticmethod
     def digest(text: str) -> str:
         return hashlib.sha256(text.encode()).hexdigest()
+
+
+class Archive(models.Model):
+    """Up to which event the trail was taken out of the database, into a file of that digest: see `archive.archive`."""
+
+    last = models.PositiveBigIntegerField("number of the last event", primary_key=True)
+    first = models.PositiveBigIntegerField()
+    until = models.DateTimeField("when the last event was")
+    hash = models.CharField("hash of the last event", max_length=64)
+    digest = models.CharField("SHA-256 of the lines with events in the file", max_length=64)
+    signature = models.CharField(max_length=64)
+
+    class Meta:
+        ordering = ["last"]
+
+    def __str__(self) -> str:
+        return f"events {self.first} to {self.last}"
+
+    def facts(self) -> dict[str, Any]:
+        """What is signed."""
+        at = self.until.astimezone(UTC).isoformat(timespec="microseconds")
+        return {"first": self.first, "last": self.last, "until": at, "hash": self.hash, "digest": self.digest}
+
+    def signatures(self) -> list[str]:
+        """What `signature` may be, the one by the newest key first."""
+        text = f"events.archive {json.dumps(self.facts(), sort_keys=True)}".encode()
+        return [hmac.new(key.encode(), text, "sha256").hexdigest() for key in settings.KEY_ENCRYPTION_KEYS]
+
+    @property
+    def is_signed(self) -> bool:
+        return any(hmac.compare_digest(self.signature, one) for one in self.signatures())
 
 
 def _one_spelling(address: str | None) -> str | None:

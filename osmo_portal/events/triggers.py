@@ -1,24 +1,46 @@
 """Triggers that let the database itself refuse to change or delete events. Used by the migrations."""
 
+from collections.abc import Sequence
 from typing import Any
 
-TABLES = ("events_event", "events_eventline")
+TABLES = ("events_event", "events_eventline", "events_archive")
+# What was archived may go: the column that numbers the event of a row.
+_ARCHIVED = {"events_event": "id", "events_eventline": "event_id"}
+FIRST = tuple(_ARCHIVED)
+_REFUSED = "events can be neither changed nor deleted"
+_KEPT = "OLD.{number} > COALESCE((SELECT max(last) FROM {schema}events_archive), 0)"
 
-_POSTGRESQL_FUNCTION = """
+_POSTGRESQL_FUNCTION = f"""
 CREATE OR REPLACE FUNCTION events_are_final() RETURNS trigger LANGUAGE plpgsql AS $$
-BEGIN RAISE EXCEPTION 'events can be neither changed nor deleted'; END $$
+BEGIN RAISE EXCEPTION '{_REFUSED}'; END $$
+"""
+# It names its schema and searches no other: else a temporary table of that name would decide what may go.
+_POSTGRESQL_ARCHIVED = """
+CREATE OR REPLACE FUNCTION {table}_may_go() RETURNS trigger LANGUAGE plpgsql SET search_path = pg_catalog AS $$
+BEGIN IF {kept} THEN RAISE EXCEPTION '{refused}'; END IF; RETURN OLD; END $$
 """
 
 
 def create(connection: Any) -> None:
-    for statement in _create_statements(connection.vendor):
+    for statement in _create_statements(connection.vendor, _schema(connection)):
         with connection.cursor() as cursor:
             cursor.execute(statement)
 
 
-def drop(connection: Any) -> None:
+def create_first(connection: Any) -> None:
+    """Those of the time when nothing could be archived."""
+    if connection.vendor == "postgresql":
+        with connection.cursor() as cursor:
+            cursor.execute(_POSTGRESQL_FUNCTION)
+    for table in _ARCHIVED:
+        for verb in _verbs(connection.vendor):
+            with connection.cursor() as cursor:
+                cursor.execute(_never(connection.vendor, table, verb))
+
+
+def drop(connection: Any, tables: Sequence[str] = TABLES) -> None:
     with connection.cursor() as cursor:
-        for table in TABLES:
+        for table in tables:
             for verb in _verbs(connection.vendor):
                 on = f" ON {table}" if connection.vendor == "postgresql" else ""
                 cursor.execute(f"DROP TRIGGER IF EXISTS {table}_no_{verb.lower()}{on}")
@@ -28,18 +50,41 @@ def _verbs(vendor: str) -> list[str]:
     return ["UPDATE", "DELETE", *(["TRUNCATE"] if vendor == "postgresql" else [])]
 
 
-def _create_statements(vendor: str) -> list[str]:
+def _schema(connection: Any) -> str:
+    """What stands before the name of a table."""
+    if connection.vendor != "postgresql":
+        return ""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT quote_ident(current_schema())")
+        return f"{cursor.fetchone()[0]}."
+
+
+def _create_statements(vendor: str, schema: str) -> list[str]:
+    statements = [_POSTGRESQL_FUNCTION] if vendor == "postgresql" else []
+    for table in TABLES:
+        for verb in _verbs(vendor):
+            if verb == "DELETE" and table in _ARCHIVED:
+                statements += _until_archived(vendor, schema, table)
+            else:
+                statements.append(_never(vendor, table, verb))
+    return statements
+
+
+def _never(vendor: str, table: str, verb: str) -> str:
     if vendor == "postgresql":
         body = "FOR EACH STATEMENT EXECUTE FUNCTION events_are_final()"
-        head = [_POSTGRESQL_FUNCTION]
     else:
-        body = "BEGIN SELECT RAISE(ABORT, 'events can be neither changed nor deleted'); END"
-        head = []
-    return head + [
-        f"CREATE TRIGGER {table}_no_{verb.lower()} BEFORE {verb} ON {table} {body}"
-        for table in TABLES
-        for verb in _verbs(vendor)
-    ]
+        body = f"BEGIN SELECT RAISE(ABORT, '{_REFUSED}'); END"
+    return f"CREATE TRIGGER {table}_no_{verb.lower()} BEFORE {verb} ON {table} {body}"
+
+
+def _until_archived(vendor: str, schema: str, table: str) -> list[str]:
+    kept = _KEPT.format(number=_ARCHIVED[table], schema=schema)
+    head = f"CREATE TRIGGER {table}_no_delete BEFORE DELETE ON {table}"
+    if vendor == "postgresql":
+        function = _POSTGRESQL_ARCHIVED.format(table=table, kept=kept, refused=_REFUSED)
+        return [function, f"{head} FOR EACH ROW EXECUTE FUNCTION {table}_may_go()"]
+    return [f"{head} WHEN {kept} BEGIN SELECT RAISE(ABORT, '{_REFUSED}'); END"]
 
 
 def missing(connection: Any) -> list[str]:

@@ -30,16 +30,16 @@ def verify_tail(*, by: Actor) -> Verdict:
         raise PermissionDenied("Only an administrator may verify the audit trail.")
     last, _ = chain.head()
     faults = tuple(islice(chain.tail_faults(TAIL_LENGTH), FAULTS_NAMED))
-    verdict = Verdict(max(last - TAIL_LENGTH, 0) + 1, last, faults)
+    verdict = Verdict(max(last - TAIL_LENGTH, chain.start()[0]) + 1, last, faults)
     _keep(TAIL, by, verdict.first, last, len(faults))
     return verdict
 
 
 def keep_whole(last: int, faults: int, *, by: Actor) -> None:
-    """Records that all events up to `last` were verified."""
+    """Records that all events here up to `last` were verified."""
     if not (by.is_shell or by.is_administrator):
         raise PermissionDenied("Only an administrator may verify the audit trail.")
-    _keep(WHOLE, by, 1, last, faults)
+    _keep(WHOLE, by, chain.start()[0] + 1, last, faults)
 
 
 def _keep(action: str, by: Actor, first: int, last: int, faults: int) -> None:

@@ -16,7 +16,7 @@ from osmo_portal.console.change import Change, ReasonForm
 from osmo_portal.console.filters import ListFilter
 from osmo_portal.console.section import Panel, PanelMaker, Section
 from osmo_portal.events.actor import Actor
-from osmo_portal.events.models import Event, kind_of
+from osmo_portal.events.models import SPARE, Event, kind_of
 from profiles.models import Role, RoleAssignment, User
 from profiles.rules import DEFAULT_ROLE
 
@@ -85,8 +85,8 @@ def _ended(one: RoleAssignment, removed: list[Event], deletion: Event | None) ->
         why = f"The role was deleted: {deletion.reason}" if deletion else "The role was deleted."
         return Ended(one, one.role.deleted_at, deletion.actor if deletion else "", why)
     name, end = one.role.name, one.removed_at
-    # An event is written at the end of its transaction, so it is the first after the removal.
-    event = next((e for e in removed if e.at >= end and e.changes.get("role") == name), None)
+    # An event is written at the end of its transaction, so it is the first soon after the removal; or was archived.
+    event = next((e for e in removed if end <= e.at < end + SPARE and e.changes.get("role") == name), None)
     return Ended(one, end, str(one.removed_by or (event.actor if event else "")), event.reason if event else "")
 
 

@@ -8,7 +8,7 @@ from django.utils import timezone
 
 from osmo_portal.console.section import Panel
 from osmo_portal.events.actor import Actor
-from osmo_portal.events.models import Event, kind_of
+from osmo_portal.events.models import SPARE, Event, kind_of
 from profiles.models import Pool, Role, RoleAssignment
 from tokens import reach, standing
 from tokens.models import AccessToken, Secret
@@ -97,9 +97,12 @@ def _losses(token: AccessToken, lost: list[RoleAssignment]) -> dict[int, Event]:
 
 
 def _removal(lost: RoleAssignment, newest_first: list[Event]) -> Event | None:
-    """The first event of that role's name that was written once the assignment had ended."""
+    """The first event of that role's name that was written soon after the assignment had ended."""
     since = lost.removed_at
-    fitting = [one for one in newest_first if since and one.changes["role"] == lost.role.name and one.at >= since]
+    if since is None:
+        return None
+    soon = [one for one in newest_first if since <= one.at < since + SPARE]
+    fitting = [one for one in soon if one.changes["role"] == lost.role.name]
     return fitting[-1] if fitting else None
 
 

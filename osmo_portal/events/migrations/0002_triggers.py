@@ -7,7 +7,7 @@ class Migration(migrations.Migration):
     dependencies = [("events", "0001_initial")]
     operations = [
         migrations.RunPython(
-            lambda apps, editor: triggers.create(editor.connection),
-            lambda apps, editor: triggers.drop(editor.connection),
+            lambda apps, editor: triggers.create_first(editor.connection),
+            lambda apps, editor: triggers.drop(editor.connection, triggers.FIRST),
         )
     ]

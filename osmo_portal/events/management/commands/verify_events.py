@@ -4,6 +4,7 @@ import sys
 from argparse import ArgumentTypeError
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
@@ -12,6 +13,8 @@ from rich.progress import Progress
 
 from osmo_portal.events import chain, verification
 from osmo_portal.events.actor import Actor
+from osmo_portal.events.archive import ArchiveFile, faults
+from osmo_portal.events.models import Archive
 
 LARGE = 10_000  # from here on a bar is drawn; below, it would be over before one looks
 
@@ -21,6 +24,14 @@ def _checkpoint(text: str) -> tuple[int, str]:
     if not found:
         raise ArgumentTypeError("give what an earlier run printed: the number of events, a colon, 64 hex digits")
     return int(found[1]), found[2]
+
+
+def _archived(read: list[ArchiveFile]) -> str:
+    last, _ = chain.start()
+    if not last:
+        return ""
+    unread = Archive.objects.exclude(digest__in=[file.end.digest for file in read if file.end]).count()
+    return f", {last} of them archived{' in files that were not read' if unread else ''}"
 
 
 class Command(BaseCommand):
@@ -42,18 +53,34 @@ class Command(BaseCommand):
             "--checkpoint",
             type=_checkpoint,
             metavar="N:HASH",
-            help="From an earlier run; shows a tail that was cut off.",
+            help="From an earlier run; shows a tail that was cut off. If that event is archived, give its file too.",
         )
         parser.add_argument(
             "--record",
             action="store_true",
             help="Keep the outcome as an event, which the console's list of events shows.",
         )
+        parser.add_argument(
+            "--archive",
+            type=lambda name: ArchiveFile(Path(name)),
+            action="append",
+            default=[],
+            metavar="FILE",
+            help="Read a file of archive_events too. May be given more than once.",
+        )
         parser.add_argument("--json", action="store_true", help="Print the outcome as one JSON object on stdout.")
 
-    def handle(self, *args: Any, checkpoint: tuple[int, str] | None, record: bool, json: bool, **options: Any) -> None:
+    def handle(
+        self,
+        *args: Any,
+        checkpoint: tuple[int, str] | None,
+        record: bool,
+        archive: list[ArchiveFile],
+        json: bool,
+        **options: Any,
+    ) -> None:
         number, last_hash = chain.head()
-        count, first = self._read(number, checkpoint)
+        count, first = self._read(number, checkpoint, archive)
         if record:
             verification.keep_whole(number, count, by=Actor.shell())
         here = f"{number}:{last_hash}"
@@ -61,6 +88,7 @@ class Command(BaseCommand):
             told = {
                 "whole": not count,
                 "events": number,
+                "archived": chain.start()[0],
                 "checkpoint": None if count else here,
                 "faults": count,
                 "first_faults": first,
@@ -69,15 +97,15 @@ class Command(BaseCommand):
         if count:
             found = "one fault" if count == 1 else f"{count} faults"
             raise CommandError(f"The audit trail has {found}. Compare it with a backup; change nothing in it.")
-        self.stderr.write(f"The audit trail is whole: {number} events.", str)
+        self.stderr.write(f"The audit trail is whole: {number} events{_archived(archive)}.", str)
         if not json:
             self.stdout.write(here)
 
-    def _read(self, number: int, checkpoint: tuple[int, str] | None) -> tuple[int, list[str]]:
+    def _read(self, number: int, checkpoint: tuple[int, str] | None, files: list[ArchiveFile]) -> tuple[int, list[str]]:
         """Tells each fault on stderr; how many there are, and the first ones."""
         count, first = 0, []
         with self._progress(number) as progress:
-            for count, fault in enumerate(chain.faults(checkpoint, progress), 1):
+            for count, fault in enumerate(faults(files, checkpoint, progress), 1):
                 self.stderr.write(fault)
                 if count <= verification.FAULTS_NAMED:
                     first.append(fault)
