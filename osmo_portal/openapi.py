@@ -1,12 +1,19 @@
-"""What the description of the API says beyond the views: errors, versions, and an example of everything."""
+"""The description of the API, and what it says beyond the views: errors, versions, and an example of everything."""
 
 import re
 from collections.abc import Iterator
+from functools import cache
 from http import HTTPStatus
 from typing import Any
 
+from django.http import HttpResponse
+from drf_spectacular.generators import SchemaGenerator
+from drf_spectacular.renderers import OpenApiJsonRenderer, OpenApiJsonRenderer2
+from rest_framework.request import Request
+
 from osmo_portal.openapi_examples import EXAMPLES
 from osmo_portal.problems import PROBLEM_JSON
+from osmo_portal.rest import RestView
 
 JSON = "application/json"
 RECORDS = re.compile(r"/api/v1/(users|roles|pools|assignments|tokens)(/\{id\}(/[a-z-]+)?)?")
@@ -38,6 +45,23 @@ PROBLEM: dict[str, Any] = {
         "token": {"type": ["integer", "null"]},
     },
 }
+
+
+class Description(RestView):
+    """For whoever is signed in, and the same for everybody."""
+
+    renderer_classes = [OpenApiJsonRenderer, OpenApiJsonRenderer2]
+    schema = None
+
+    def get(self, request: Request) -> HttpResponse:
+        return HttpResponse(_description(), content_type=request.accepted_renderer.media_type)
+
+
+@cache
+def _description() -> bytes:
+    """Written once by each process: that takes many times what any other answer does."""
+    generator: Any = SchemaGenerator
+    return bytes(OpenApiJsonRenderer().render(generator().get_schema(public=True), renderer_context={}))
 
 
 def complete(result: dict[str, Any], **_: Any) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 from django.core.management import call_command
+from drf_spectacular.generators import SchemaGenerator
 from jsonschema import Draft202012Validator  # type: ignore[import-untyped]
 from openapi_spec_validator import validate
 from referencing import Registry, Resource
@@ -86,6 +87,13 @@ def test_the_secret_is_in_the_two_answers_that_make_one(cast: Cast):
 
 def described() -> dict[str, Any]:
     return Rest(person="grace").get("schema").json()
+
+
+def test_a_process_writes_it_once(cast: Cast, monkeypatch: pytest.MonkeyPatch):
+    first = described()
+    monkeypatch.setattr(SchemaGenerator, "get_schema", None)
+
+    assert described() == first
 
 
 def test_every_operation_has_examples_that_fit_what_is_described(cast: Cast):
