@@ -24,6 +24,7 @@ VISITORS = ["grace", "olive", "audrey", "ada", NOBODY]
 # Routes at which no visitor gets a page by GET, and why. Patterns are matched at the beginning.
 NO_PAGES = {
     r"\^?api/|client/|(health|ready|metrics)$": "for programs",
+    r"me/api/$": "Swagger UI, looked at in test_api_page",
     r"$": "leads on to the first page",
     r"admin/logout/$": "answers a POST alone; the page after it is walked on its own",
     r"admin/jsi18n/$": "a script, which our pages do not ask for",

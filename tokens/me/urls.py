@@ -1,11 +1,13 @@
 from django.urls import path
 
+from tokens.me.api_page import ApiPage
 from tokens.me.issue import IssueMine
 from tokens.me.pages import CHANGES, PLACE, MyAccount, MyToken, MyTokens, for_people
 from tokens.me.terminals import Decide, EndTerminal, OwnTerminals, TypeCode
 
 urlpatterns = [
     path("", for_people(MyTokens.as_view()), name="my_tokens"),
+    path("api/", for_people(ApiPage.as_view()), name="api_page"),
     path("tokens/new/", for_people(IssueMine.as_view(section=PLACE)), name="my_token_new"),
     path("tokens/<int:pk>/", for_people(MyToken.as_view()), name="my_token"),
     path("device/", for_people(TypeCode.as_view()), name="sign_in_terminal"),
