@@ -5,11 +5,13 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
+from allauth.mfa.models import Authenticator
 from django.core.exceptions import PermissionDenied, ValidationError
 from django.test import Client
 
 from osmo_portal.events.actor import Actor, Door
 from osmo_portal.events.models import Event
+from osmo_portal.signin import factors
 from tests.cast import POOL_ROLE, Cast, in_days
 from tests.console import last_event
 from tests.terminal import ASK, DEVICE_CODE, TOKEN, Terminal, error, form
@@ -512,7 +514,13 @@ ENDS = {
     "deactivation": lambda cast, one: cast.ada.deactivate(by=cast.by("grace"), reason="left"),
     "deletion": lambda cast, one: cast.ada.mark_deleted(by=cast.by("grace"), reason="left"),
     "a new password": lambda cast, one: cast.ada.change_password("another horse", by=cast.by("ada")),
+    "factors that were reset": lambda cast, one: reset_factors(cast),
 }
+
+
+def reset_factors(cast: Cast) -> None:
+    Authenticator.objects.create(user=cast.ada, type=factors.CODES, data={})
+    factors.reset(cast.ada, by=cast.by("grace"), reason="lost telephone")
 
 
 @pytest.mark.parametrize("end", ENDS)

@@ -5,6 +5,7 @@ from typing import Any
 from django.dispatch import receiver
 
 from osmo_portal.events.actor import Actor
+from osmo_portal.signin.factors import factors_reset
 from profiles.models import Role, User
 from profiles.names import MAX_TEXT
 from profiles.signals import maximum_lifetime_changed, password_changed, user_deactivated, user_deleted
@@ -25,6 +26,11 @@ def end_terminal_sign_ins(sender: Any, user: User, by: Actor, reason: str, **kwa
 def end_terminal_sign_ins_with_the_password(sender: Any, user: User, by: Actor, **kwargs: Any) -> None:
     """As browser sessions: whoever knew the old password may have begun one."""
     _sign_out(user, by=by, reason="The password was changed.")
+
+
+@receiver(factors_reset)
+def end_terminal_sign_ins_with_the_factors(sender: Any, user: User, by: Actor, reason: str, **kwargs: Any) -> None:
+    _sign_out(user, by=by, reason=_because("The second factors were taken away", reason))
 
 
 def _sign_out(user: User, *, by: Actor, reason: str) -> None:

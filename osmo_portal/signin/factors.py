@@ -9,7 +9,7 @@ from cryptography.fernet import Fernet, MultiFernet
 from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.db.models import QuerySet
-from django.dispatch import receiver
+from django.dispatch import Signal, receiver
 from django.http import HttpRequest
 
 from osmo_portal.events.actor import Actor, Door
@@ -18,6 +18,8 @@ from profiles.models import User
 from profiles.rules import require_administrator, require_reason
 from profiles.signals import user_recovered
 
+# Sent with user, by, reason, inside the transaction in which a person's factors were taken away.
+factors_reset = Signal()
 PORTAL = "OSMO portal"
 CODES = Authenticator.Type.RECOVERY_CODES
 APP = Authenticator.Type.TOTP
@@ -37,7 +39,10 @@ def must_add_one(user: Any) -> bool:
 
 
 def reset(person: User, *, by: Actor, reason: str) -> None:
-    """Takes all factors from a person who lost them. The next sign-in asks for the password alone."""
+    """Takes all factors from a person who lost them. The next sign-in asks for the password alone.
+
+    Terminals that were signed in by them are signed out: whoever has the factors now may have begun that.
+    """
     require_administrator(by, "take a person's second factors away")
     reason = require_reason(reason)
     with audited():
@@ -45,6 +50,7 @@ def reset(person: User, *, by: Actor, reason: str) -> None:
         if not count:
             raise ValidationError(f"{person} has no second factor.")
         record("factors.reset", by, person, reason=reason)
+        factors_reset.send(User, user=person, by=by, reason=reason)
 
 
 @receiver(user_recovered)
