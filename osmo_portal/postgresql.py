@@ -5,13 +5,16 @@ host, `tcp_user_timeout` and the keepalives where packets get lost, and on the s
 waits for a lock and on transactions whose portal is gone.
 """
 
+from contextlib import suppress
+from threading import Timer
 from typing import Any
 
+from django.conf import settings
 from django.db import InterfaceError, InternalError, OperationalError
 
 
 class OutcomeUnknown(OperationalError):
-    """The connection broke while a transaction committed: nobody here knows whether it did."""
+    """Nobody here knows whether a transaction lasts: the connection broke meanwhile, or no standby confirmed it."""
 
 
 NOBODY_THERE = {
@@ -70,3 +73,39 @@ def is_silent(error: BaseException) -> bool:
     """Whether the connection broke, so that nobody said what became of it."""
     state = state_of(error)
     return state is None or state.startswith(("08", "57P"))
+
+
+class Commit:
+    """Watches one. No limit of the server's ends the wait for a synchronous standby, so it is given up from here.
+
+    The server then commits with a warning: it `is_doubtful`, since a standby that takes over may not have it.
+    """
+
+    def __init__(self) -> None:
+        self.is_doubtful = False
+        self._raw: Any = None
+        self._patience: Timer | None = None
+
+    def begin(self, connection: Any) -> None:
+        if connection.vendor != "postgresql" or connection.savepoint_ids:  # the end of a savepoint is no commit
+            return
+        self._raw = connection.connection
+        self._raw.add_notice_handler(self._hear)
+        if settings.STATEMENT_TIMEOUT:
+            self._patience = Timer(settings.STATEMENT_TIMEOUT, self._give_up)
+            self._patience.daemon = True
+            self._patience.start()
+
+    def end(self) -> None:
+        if self._patience:
+            self._patience.cancel()
+            self._patience.join()  # so that it ends no statement of later
+        if self._raw:
+            self._raw.remove_notice_handler(self._hear)
+
+    def _hear(self, said: Any) -> None:
+        self.is_doubtful |= said.severity_nonlocalized == "WARNING"
+
+    def _give_up(self) -> None:
+        with suppress(Exception):  # the connection may be gone, which is found out where it is used
+            self._raw.cancel_safe(timeout=NOBODY_THERE["connect_timeout"])

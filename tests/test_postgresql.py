@@ -1,6 +1,7 @@
 """What a connection to PostgreSQL is opened with, what its errors mean, and what becomes of a request meanwhile."""
 
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Iterator
 from types import SimpleNamespace
 from typing import Any
 
@@ -14,6 +15,7 @@ from django.test import Client
 
 from osmo_portal import again, checks, postgresql
 from osmo_portal.events import trail
+from osmo_portal.events.actor import Actor
 from osmo_portal.events.models import Event
 from profiles.models import Pool
 from tests.cast import Cast
@@ -184,6 +186,33 @@ def test_a_commit_that_was_not_answered_may_have_been_made(monkeypatch: Any, err
         monkeypatch.setattr(connection, "_commit", commit)
 
     assert isinstance(caught.value, postgresql.OutcomeUnknown) is not known
+
+
+@pytest.fixture
+def nobody_confirms(settings: Any) -> Iterator[None]:
+    """A synchronous standby that is not there. Only who asks for it waits; the server of the tests does not."""
+
+    def run(*statements: str) -> None:
+        with connection.cursor() as cursor:
+            for statement in statements:
+                cursor.execute(statement)
+
+    settings.STATEMENT_TIMEOUT = 0.5
+    run("ALTER SYSTEM SET synchronous_standby_names = 'nobody'", "SELECT pg_reload_conf()")
+    run("SET synchronous_commit = on")
+    yield
+    run("SET synchronous_commit = off")
+    run("ALTER SYSTEM RESET synchronous_standby_names", "SELECT pg_reload_conf()")
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.skipif(connection.vendor != "postgresql", reason="SQLite has no standby")
+@pytest.mark.skipif("TEST_DATABASE_URL" in os.environ, reason="a server of others keeps its settings")
+def test_a_commit_that_no_standby_confirms_in_time_may_not_last(nobody_confirms: None) -> None:
+    with pytest.raises(postgresql.OutcomeUnknown, match="No standby confirmed it"), trail.audited():
+        trail.record("pool.created", Actor.shell(), Pool(name="p"))
+
+    assert Event.objects.filter(action="pool.created").exists()
 
 
 def test_whose_change_may_have_been_made_is_told_so(cast: Cast, fail: Any) -> None:

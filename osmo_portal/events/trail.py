@@ -15,7 +15,7 @@ from django.db import InterfaceError, OperationalError, connection, models, tran
 from osmo_portal.events import chain, rows
 from osmo_portal.events.actor import Actor
 from osmo_portal.events.models import Event, EventLine, Line
-from osmo_portal.postgresql import OutcomeUnknown, is_silent
+from osmo_portal.postgresql import Commit, OutcomeUnknown, is_silent
 
 
 class UnrecordedChange(RuntimeError):
@@ -38,20 +38,24 @@ def audited() -> Iterator[None]:
     outer = _open.get()
     block = _Block()
     token = _open.set(block)
-    written = False
+    written, commit = False, Commit()
     try:
         with transaction.atomic():
             yield
             if outer is None:
                 _write(block)
                 written = True
+                commit.begin(connection)
     except (OperationalError, InterfaceError) as error:
         if written and connection.vendor == "postgresql" and is_silent(error):
             raise OutcomeUnknown(str(error)) from error
         raise
     finally:
+        commit.end()
         _open.reset(token)
     _kept.set(True)
+    if commit.is_doubtful:
+        raise OutcomeUnknown("No standby confirmed it in time.")
     if outer is not None:  # only what was not rolled back
         outer.drafts += block.drafts
         outer.changed |= block.changed
