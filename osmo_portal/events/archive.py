@@ -16,7 +16,7 @@ from django.core.exceptions import PermissionDenied, ValidationError
 from django.db import connection, transaction
 from django.utils import timezone
 
-from osmo_portal.events import chain
+from osmo_portal.events import chain, files
 from osmo_portal.events.actor import Actor
 from osmo_portal.events.models import Archive, Event, EventLine, EventQuerySet
 from osmo_portal.events.trail import audited, record
@@ -56,7 +56,7 @@ class ArchiveFile:
             yield from self._own_faults(checkpoint)
         except OSError as error:
             yield f"{self.path} cannot be read: {error.strerror}."
-        except (ValueError, KeyError, TypeError, AttributeError, ArithmeticError, RecursionError):
+        except files.NO_EVENT:
             yield f"{self.path.name} is no archive of events, or was changed."
         else:
             yield from self._faults_of_end()
@@ -72,10 +72,10 @@ class ArchiveFile:
                 if "checkpoint" in said:
                     self.end = _end(said["checkpoint"])
                     continue
-                event = Event(**{**said["event"], "at": datetime.fromisoformat(said["event"]["at"])})
+                event, lines = files.read(said)
                 digest.update(text)
                 first = first or event.pk
-                if not _is_whole(event, said["lines"]) or (
+                if not files.is_whole(event, lines) or (
                     first != event.pk and (event.pk, event.previous_hash) != (number + 1, previous)
                 ):
                     yield f"{self.path.name}: event {event.pk} was changed, or does not follow the one before."
@@ -96,16 +96,16 @@ class ArchiveFile:
 
 
 def faults(
-    files: Sequence[ArchiveFile],
+    archives: Sequence[ArchiveFile],
     checkpoint: tuple[int, str] | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> Iterator[str]:
     """What is wrong with the trail, in these files and in the database."""
-    for file in files:
+    for file in archives:
         yield from file.faults(checkpoint)
     yield from chain.faults(checkpoint, progress)
     if checkpoint:
-        yield from _faults_of_reach(checkpoint[0], {file.end.digest for file in files if file.end})
+        yield from _faults_of_reach(checkpoint[0], {file.end.digest for file in archives if file.end})
 
 
 def _faults_of_reach(number: int, read: set[str]) -> Iterator[str]:
@@ -161,7 +161,7 @@ def _write(file: BinaryIO, events: EventQuerySet, number: int, previous: str) ->
     for event, faults in chain.walk(events, number, previous):
         lines = list(event.lines.all()) if event.lines_digest else []
         _require_whole([*faults, *chain.lines_fault(event, lines)])
-        text = json.dumps({"event": _values(event), "lines": [line.told for line in lines]}).encode() + b"\n"
+        text = files.written(event, lines)
         digest.update(text)
         file.write(text)
         number, previous, until = event.pk, event.hash, event.at
@@ -214,17 +214,6 @@ def _delete(statement: str, parameters: list[int]) -> int:
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute(statement, parameters)
         return int(cursor.rowcount)
-
-
-def _values(event: Event) -> dict[str, Any]:
-    values = {field.attname: getattr(event, field.attname) for field in Event._meta.concrete_fields}
-    return {**values, "at": event.at.isoformat(timespec="microseconds")}
-
-
-def _is_whole(event: Event, said: list[list[Any]]) -> bool:
-    lines = [tuple(line) for line in said]
-    digest = EventLine.digest(EventLine.text(lines)) if lines else ""
-    return event.hash == event.computed_hash() and event.lines_digest == digest
 
 
 def _end(said: dict[str, Any]) -> Archive:
