@@ -82,7 +82,7 @@ class Outlook:
 
     @property
     def is_fresh(self) -> bool:
-        return timezone.now() - self.counted_at < KEPT
+        return abs(timezone.now() - self.counted_at) < KEPT
 
 
 def outlook() -> Outlook:

@@ -8,6 +8,7 @@ from django.conf import settings
 from django.db.models import BigIntegerField, BinaryField, CharField, DateTimeField, Exists, Subquery, TextChoices
 from django.utils import timezone
 
+from osmo_portal import clock
 from osmo_portal.compiled import Compiled, Given
 from profiles.models import User
 from tokens import rules
@@ -72,7 +73,7 @@ _PATHS = (
 
 
 class _Row(NamedTuple):
-    """What _PATHS lead to, and the key that signs now."""
+    """What _PATHS lead to, the database's clock, and the key that signs now."""
 
     secret: int
     slot: int | None
@@ -90,13 +91,14 @@ class _Row(NamedTuple):
     deleted_at: datetime | None = None
     role: str | None = None
     max_token_days: int | None = None
+    clock: datetime | None = None
     kid: str | None = None
 
 
 def _facts(secrets: Any, *more: Any) -> Any:
     """One row a role (a left join: at least one), since SQLite has no arrays."""
     owner = [f"token__owner__{name}" for name in _OWNER]
-    return secrets.order_by().values_list(*owner, *_PATHS, *more)
+    return secrets.order_by().values_list(*owner, *_PATHS, clock.theirs(), *more)
 
 
 _NOW: Any = Given("now", DateTimeField())
@@ -163,6 +165,7 @@ def _folded(rows: list[tuple[Any, ...]], now: datetime) -> Standing | None:
     owner = User.from_db("default", _OWNER, rows[0][: len(_OWNER)])
     facts = [_Row(*row[len(_OWNER) :]) for row in rows]
     first = facts[0]
+    now = max(now, first.clock or now)
     roles = tuple(sorted(row.role for row in facts if row.role and not row.removed_at and not row.deleted_at))
     days = min([settings.MAX_TOKEN_DAYS, *(row.max_token_days for row in facts if row.max_token_days)])
     ends = min(first.expires_at, first.issued_at + timedelta(days=days))

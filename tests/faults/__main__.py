@@ -12,8 +12,10 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from datetime import timedelta
 from pathlib import Path
 
+from tests.faults.patroni import Patroni
 from tests.faults.servers import Postgres
 from tests.faults.site import Broken, Load, Site, longest_gap, until
 
@@ -32,13 +34,19 @@ def fault(make: Callable[[], Load]) -> Callable[[], Load]:
     return make
 
 
+PACKAGES = {"ip": "iproute2", "mount": "mount", "patroni": "patroni", "etcd": "etcd-server"}  # of Debian
+
+
 def needs(*programs: str, root: bool = False) -> None:
     """Raises Missing where this machine cannot do it."""
-    missing = [f"`{program}`" for program in programs if not shutil.which(program)]
+    lacking(*(PACKAGES[program] for program in programs if not shutil.which(program)))
     if root and os.geteuid():
-        missing.append("root, since it cuts networks or fills disks of its own")
-    if missing:
-        raise Missing(f"not made, this needs {' and '.join(missing)}")
+        raise Missing("not made, this needs root, since it cuts networks or fills disks of its own")
+
+
+def lacking(*packages: str) -> None:
+    if packages:
+        raise Missing(f"not made, this needs {' and '.join(packages)}: apt-get install {' '.join(packages)}")
 
 
 @contextmanager
@@ -51,8 +59,8 @@ def postgres(listen: str = "127.0.0.1") -> Iterator[Postgres]:
         server.close()
 
 
-def _under_load(site: Site, break_it: Callable[[], None]) -> Load:
-    load = Load(site, site.prepare())
+def _under_load(site: Site, break_it: Callable[[], None], load: Load | None = None) -> Load:
+    load = load or Load(site, site.prepare())
     with site.serve():
         with load.running():
             time.sleep(BEFORE)
@@ -153,6 +161,56 @@ def the_disk_of_postgresql_is_full() -> Load:
             return _under_load(Site(server.url), fill)
         finally:
             server.kill()
+
+
+# libfaketime makes an error of the system call that Python sleeps by.
+SLEEP = "import select, time\ntime.sleep = lambda seconds: (select.select([], [], [], seconds), None)[1]\n"
+
+
+@fault
+def the_clock_jumps() -> Load:
+    """The portal's clock goes half an hour ahead, then half an hour behind, 5 s each; then it is right again."""
+    library = next(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"), None)
+    lacking(*([] if library else ["libfaketime"]))
+    with postgres() as server, tempfile.TemporaryDirectory(prefix="osmo-portal-clock-") as name:
+        clock = Path(name) / "clock"
+        clock.write_text("+0\n")
+        (Path(name) / "sitecustomize.py").write_text(SLEEP)
+        faked = {"FAKETIME_DONT_FAKE_MONOTONIC": "1", "NO_FAKE_STAT": "1", "FAKETIME_NO_CACHE": "1", "PYTHONPATH": name}
+        told = {"LD_PRELOAD": str(library), "FAKETIME_TIMESTAMP_FILE": str(clock), **faked}
+        site = Site(server.url, prefix=["env", *(f"{name}={value}" for name, value in told.items())])
+        load = Load(site, site.prepare(), also={401})  # a JWT from before a jump is not accepted after it
+        for tokens, ends in ((load.over, timedelta(0)), (load.soon, timedelta(minutes=20))):
+            number, secret = site.issue(f"ends-in-{ends.seconds}", ends)
+            tokens[number] = secret
+
+        def jump() -> None:
+            for offset in ("+1800", "-1800", "+0"):
+                clock.write_text(f"{offset}\n")
+                time.sleep(5)
+
+        return _under_load(site, jump, load)
+
+
+@fault
+def the_primary_fails_over() -> Load:
+    """Two servers with Patroni, the standby synchronous. kill -9 of all that is the primary's, which comes back."""
+    needs("patroni", "etcd")
+    cluster = Patroni()
+    try:
+        cluster.start()
+
+        def kill() -> None:
+            primary = cluster.primary()
+            assert primary
+            primary.kill()
+            until(lambda: cluster.primary() not in {None, primary}, BACK_WITHIN, "the standby does not take over")
+            primary.start()
+            until(cluster.has_standby, BACK_WITHIN, "the server that failed does not come back as a standby")
+
+        return _under_load(Site(cluster.url), kill)
+    finally:
+        cluster.close()
 
 
 @contextmanager

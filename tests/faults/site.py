@@ -11,7 +11,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from ipaddress import IPv4Address
@@ -64,6 +64,16 @@ class Site:
         self.manage("migrate", "--verbosity", "0")
         return str(json.loads(self.manage("bootstrap", "--json"))["token"])
 
+    def issue(self, name: str, ends: timedelta) -> tuple[int, str]:
+        """A token that ends so long from now, a time that no door but a shortening gives: its number and secret."""
+        next_month = (datetime.now(UTC) + timedelta(days=30)).date().isoformat()
+        whose = ["--actor", "admin", "--owner", "bootstrap", "--role", "osmo-admin"]
+        secret = self.manage("issue_token", *whose, "--name", name, "--expires-at", next_month).strip()
+        instant = f"{datetime.now(UTC) + ends:%Y-%m-%dT%H:%M:%SZ}"
+        at = ["--at", instant] if ends else []
+        self.manage("expire_tokens", "--name-glob", name, *at, "--reason", "fault", "--expect", "1")
+        return self.number_of(name), secret
+
     @contextmanager
     def serve(self) -> Iterator[None]:
         gunicorn = str(Path(sys.executable).with_name("gunicorn"))
@@ -107,21 +117,31 @@ class Site:
 
     def events(self) -> set[tuple[str, int]]:
         """Which action befell which token."""
-        statement = "SELECT action, object_id FROM events_event WHERE object_type = 'accesstoken'"
+        return set(self._rows("SELECT action, object_id FROM events_event WHERE object_type = 'accesstoken'"))
+
+    def number_of(self, name: str) -> int:
+        return int(dict(self._rows("SELECT name, id FROM tokens_accesstoken"))[name])
+
+    def _rows(self, statement: str) -> list[Any]:
         if self.database.startswith("sqlite"):
             with sqlite3.connect(self.database.removeprefix("sqlite:///")) as database:
-                return set(database.execute(statement))
+                return list(database.execute(statement))
         with psycopg.connect(self.database) as connection:
-            return set(connection.execute(statement))
+            return list(connection.execute(statement))
 
 
 class Load:
-    """Some clients that exchange, issue and revoke without end. Each answer is held to what was acknowledged before."""
+    """Some clients that exchange, issue and revoke without end. Each answer is held to what was acknowledged before.
 
-    def __init__(self, site: Site, administrator: str) -> None:
-        self.site, self.administrator = site, administrator
+    `also` are statuses that say no and are nothing to complain of in this fault.
+    """
+
+    def __init__(self, site: Site, administrator: str, also: Iterable[int] = ()) -> None:
+        self.site, self.administrator, self.refusals = site, administrator, {503, *also}
         self.live: dict[int, str] = {}  # acknowledged, and nobody asked to revoke them
         self.revoked: dict[int, str] = {}  # acknowledged
+        self.over: dict[int, str] = {}  # expired before it began
+        self.soon: dict[int, str] = {}  # expire a while after it ends, and may be refused only meanwhile
         self.doubtful: set[int] = set()  # a revocation was asked for and not acknowledged
         self.wrong: list[str] = []
         self.counts: dict[str, int] = {}
@@ -168,7 +188,7 @@ class Load:
         finally:
             self.longest = max(self.longest, time.monotonic() - began)
         self._count(str(answer.status_code))
-        if answer.status_code == 503:
+        if answer.status_code in self.refusals:
             return None
         if answer.status_code not in expected:
             self.wrong.append(
@@ -195,12 +215,12 @@ class Load:
 
     def exchange_revoked(self, client: httpx.Client) -> None:
         with self.lock:
-            number, secret = random.choice([*self.revoked.items()] or [(0, "")])
+            number, secret = random.choice([*self.revoked.items(), *self.over.items()] or [(0, "")])
         if not secret:
             return
         answer = self.exchange(client, secret, {200, *REFUSED})
         if answer is not None and answer.status_code == 200:
-            self.wrong.append(f"WRONG YES: token {number} was exchanged after its revocation was acknowledged")
+            self.wrong.append(f"WRONG YES: token {number} was exchanged after its end was acknowledged")
 
     def _signed_in(self, client: httpx.Client) -> dict[str, str] | None:
         answer = self.exchange(client, self.administrator, {200})
@@ -245,9 +265,9 @@ class Load:
     def hold(self) -> None:
         """Raises Broken where a promise was not kept. The portal must serve."""
         with self.site.client() as client:
-            for number, secret in self.live.items():
+            for number, secret in {**self.live, **self.soon}.items():
                 self._must(client, number, secret, {200})
-            for number, secret in self.revoked.items():
+            for number, secret in {**self.revoked, **self.over}.items():
                 self._must(client, number, secret, REFUSED)
         events = self.site.events()
         self.wrong += [

@@ -31,7 +31,7 @@ class LastUse(models.Model):
 
 
 def is_due(previous: datetime | None, now: datetime) -> bool:
-    return previous is None or now - previous >= INTERVAL
+    return previous is None or abs(now - previous) >= INTERVAL  # ahead of now it is where a clock was
 
 
 def misses_none() -> bool:

@@ -10,6 +10,7 @@ from django.db import models
 from django.utils import timezone
 from django.utils.crypto import salted_hmac
 
+from osmo_portal import clock
 from osmo_portal.events.actor import Actor, Door
 from osmo_portal.events.trail import audited, record
 from osmo_portal.signin import factors
@@ -28,7 +29,7 @@ GONE = "That code is not known here, or its time is over. The terminal shows a n
 
 class SignInRequestQuerySet(models.QuerySet["SignInRequest"]):
     def pending(self, at: datetime | None = None) -> Self:
-        return self.filter(decided_at=None, expires_at__gt=at or timezone.now())
+        return self.filter(decided_at=None, expires_at__gt=clock.latest(at or timezone.now()))
 
     def with_code(self, typed: str) -> Self:
         """Of the code as somebody typed it: in any case, with or without dashes and spaces."""

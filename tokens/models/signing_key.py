@@ -10,6 +10,7 @@ from django.db.models import Q
 from django.utils import timezone
 from django.utils.crypto import get_random_string
 
+from osmo_portal import clock
 from osmo_portal.events import chain
 from osmo_portal.events.actor import Actor
 from osmo_portal.events.trail import AuditedModel, AuditedQuerySet, audited, record
@@ -23,7 +24,7 @@ OVERLAP = timedelta(hours=1)
 class SigningKeyQuerySet(AuditedQuerySet["SigningKey"]):
     def published(self, at: datetime | None = None) -> Self:
         """Keys whose signatures count: next, current and retiring."""
-        return self.filter(Q(retired_at=None) | Q(retired_at__gt=at or timezone.now()))
+        return self.filter(Q(retired_at=None) | Q(retired_at__gt=clock.latest(at or timezone.now())))
 
     def signing(self, at: datetime | None = None) -> Self:
         """The first of them is the key that signs."""

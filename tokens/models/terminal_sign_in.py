@@ -9,6 +9,7 @@ from django.db import models
 from django.db.models import Exists, OuterRef, Q, Subquery
 from django.utils import timezone
 
+from osmo_portal import clock
 from osmo_portal.events.actor import Actor, Door
 from osmo_portal.events.trail import AuditedModel, AuditedQuerySet, audited, record
 from profiles.models import User
@@ -32,7 +33,7 @@ class Refused(Exception):
 class TerminalSignInQuerySet(AuditedQuerySet["TerminalSignIn"]):
     def live(self, at: datetime | None = None) -> Self:
         """Not ended, not too old, and renewed often enough. Both settings count at once when they are lowered."""
-        now = at or timezone.now()
+        now = clock.latest(at or timezone.now())
         oldest = now - timedelta(days=settings.TERMINAL_DAYS)
         renewed = RefreshToken.objects.filter(
             sign_in=OuterRef("pk"), created_at__gt=now - timedelta(days=settings.TERMINAL_IDLE_DAYS)
