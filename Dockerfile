@@ -1,6 +1,8 @@
 # The portal as an image: no compiler, no shell needed, a user that is not root, nothing written but to /tmp.
 # What it needs at run time: the settings of docs/operators.md, and a volume for /tmp where the root is read-only.
-FROM python:3.13-slim-bookworm AS build
+# --build-arg BASE=python@sha256:… builds on the very bytes that you looked at.
+ARG BASE=python:3.13-slim-bookworm
+FROM ${BASE} AS build
 
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1 PYTHONDONTWRITEBYTECODE=1
 WORKDIR /opt/osmo-portal
@@ -16,7 +18,7 @@ COPY static static
 RUN SECRET_KEY=build ENV_FILE=/dev/null .venv/bin/python manage.py collectstatic --noinput --skip-checks --verbosity 0 \
     && .venv/bin/python -m compileall -q osmo_portal profiles tokens
 
-FROM python:3.13-slim-bookworm
+FROM ${BASE}
 
 RUN groupadd --system --gid 10001 osmo-portal \
     && useradd --system --uid 10001 --gid 10001 --no-create-home --home-dir /nonexistent --shell /usr/sbin/nologin osmo-portal

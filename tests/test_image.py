@@ -60,8 +60,8 @@ def test_the_image_runs_as_nobody_in_particular() -> None:
 def test_the_image_begins_twice_at_one_version_and_takes_only_what_was_built() -> None:
     first, last = (step.rest.split()[0] for step in steps() if step.word == "FROM")
 
-    assert first == last
-    assert re.fullmatch(r"python:3\.\d+-slim-\w+", first)
+    assert first == last == "${BASE}"
+    assert re.fullmatch(r"BASE=python:3\.\d+-slim-\w+", told("ARG"))
     second = steps()[[i for i, step in enumerate(steps()) if step.word == "FROM"][1] :]
     assert [step.rest for step in second if step.word == "COPY"] == ["--from=build /opt/osmo-portal /opt/osmo-portal"]
 
@@ -165,6 +165,22 @@ def healthy(image: Path, run: dict[str, str], port: int, person: dict[str, Any])
 
 def services() -> dict[str, dict[str, Any]]:
     return yaml.safe_load((ROOT / "compose.yaml").read_text())["services"]
+
+
+def specified(file: Path) -> subprocess.CompletedProcess[str]:
+    """What the schema of the Compose specification says of the file."""
+    program = Path(sys.executable).with_name("check-jsonschema")
+    command = [str(program), "--builtin-schema", "vendor.compose-spec", str(file)]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def test_compose_is_what_its_specification_describes(tmp_path: Path) -> None:
+    text = (ROOT / "compose.yaml").read_text()
+    wrong = tmp_path / "compose.yaml"
+    wrong.write_text(text.replace("stop_grace_period", "stop_graceperiod", 1))
+
+    assert specified(ROOT / "compose.yaml").returncode == 0
+    assert "stop_graceperiod" in specified(wrong).stdout, "it would say what is wrong"
 
 
 def test_compose_starts_them_in_order() -> None:
