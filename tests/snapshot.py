@@ -1,43 +1,96 @@
-"""The rows that the cast consists of, kept by each process: they are made through the ways in once, and then written.
+"""Scenes: rows that many tests begin with. Each process makes them once through the ways in, and writes them from then on.
 
-Making them costs some 160 statements, writing them 8, which are put together once. They are written only into a
-database that holds nothing but what the migrations put in, which is where they were made.
+To make the cast costs some 160 statements, to write it 8, which are put together once.
 """
 
-from typing import Any
+import copy
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from typing import Any, NamedTuple, TypeVar
 
-from django.db import connection, models
+from django.apps import apps
+from django.db import connection, models, transaction
 from django.db.models.sql import InsertQuery
+from django.utils import timezone
 
 from osmo_portal.events.models import Event
-from profiles.models import Item, Pool, Revision, Role, RoleAssignment, User
+from profiles.models import User
 
-MODELS: list[type[models.Model]] = [Pool, Role, Revision, Item, User, RoleAssignment, User.groups.through, Event]
-_kept: list[tuple[str, Any]] = []  # statement, parameters
+Result = TypeVar("Result")
+Model = type[models.Model]
+Rows = dict[Any, models.Model]  # by their key
+Statement = tuple[str, Any]  # with its parameters
 
-
-def known() -> dict[type[models.Model], set[Any]]:
-    return {model: set(model._base_manager.values_list("pk", flat=True)) for model in MODELS}
-
-
-def keep(before: dict[type[models.Model], set[Any]]) -> None:
-    """Keeps what came since `before`, if nobody had been there."""
-    if not before[User]:
-        _kept[:] = [_insert(model, before[model]) for model in MODELS]
+LASTS = timedelta(minutes=5)  # what was made just now is still what was made just now
 
 
-def restore() -> bool:
-    if not _kept or User.objects.exists() or Event.objects.exists():
-        return False
-    with connection.cursor() as cursor:
-        for statement, parameters in _kept:
-            cursor.execute(statement, parameters)
-    return True
+class _Scene(NamedTuple):
+    made_at: datetime
+    statements: list[Statement]
+    result: Any
+
+    @property
+    def is_fresh(self) -> bool:
+        now = timezone.now()
+        return timedelta(0) <= now - self.made_at < LASTS and now.date() == self.made_at.date()
 
 
-def _insert(model: type[models.Model], before: set[Any]) -> tuple[str, Any]:
+_kept: dict[tuple[str, Any], _Scene] = {}
+
+
+def scene(name: str, make: Callable[[], Result]) -> Result:
+    """What `make` returned when this process first called it in this state, with the rows that it had made and altered.
+
+    The last event tells the state. So `make` is not to depend on what leaves no event: settings, patches, rows that a
+    test altered by itself. It may delete nothing.
+    """
+    last = Event.objects.order_by("-pk").values_list("hash", flat=True).first()
+    where = (name, last or User.objects.exists())
+    kept = _kept.get(where)
+    if kept and kept.is_fresh:
+        with transaction.atomic(), connection.cursor() as cursor:
+            for statement, parameters in kept.statements:
+                cursor.execute(statement, parameters)
+        return copy.deepcopy(kept.result)
+    before = {model: _rows(model) for model in _models()}
+    result = make()
+    statements = [statement for model, rows in before.items() for statement in _since(model, rows)]
+    _kept[where] = _Scene(timezone.now(), statements, copy.deepcopy(result))
+    return result
+
+
+def _models() -> list[Model]:
+    ours = [apps.get_app_config(label) for label in ("profiles", "tokens", "events")]
+    found = [model for app in ours for model in app.get_models(include_auto_created=True)]
+    return [model for model in found if not model._meta.proxy and model._meta.managed]
+
+
+def _rows(model: Model) -> Rows:
+    return model._base_manager.in_bulk()
+
+
+def _since(model: Model, before: Rows) -> list[Statement]:
+    after = _rows(model)
+    assert before.keys() <= after.keys(), f"a scene deletes no {model.__name__}"
+    fresh = [row for key, row in sorted(after.items()) if key not in before]
+    altered = [row for key, row in after.items() if key in before and _values(row) != _values(before[key])]
+    return [*([_insert(model, fresh)] if fresh else []), *map(_update, altered)]
+
+
+def _values(row: models.Model) -> list[Any]:
+    return [getattr(row, field.attname) for field in row._meta.concrete_fields]
+
+
+def _insert(model: Model, rows: list[models.Model]) -> Statement:
     query = InsertQuery(model)
-    rows = list(model._base_manager.exclude(pk__in=before).order_by("pk"))
     query.insert_values(model._meta.concrete_fields, rows, raw=True)
     [statement] = query.get_compiler(connection=connection).as_sql()
     return statement
+
+
+def _update(row: models.Model) -> Statement:
+    quote = connection.ops.quote_name
+    fields = [field for field in row._meta.concrete_fields if not field.primary_key]
+    columns = ", ".join(f"{quote(field.column)} = %s" for field in fields)
+    values = [field.get_db_prep_save(getattr(row, field.attname), connection) for field in fields]
+    return f"UPDATE {quote(row._meta.db_table)} SET {columns} WHERE {quote(row._meta.pk.column)} = %s", [*values, row.pk]

@@ -15,6 +15,7 @@ from profiles.models import Role
 from tests import dump
 from tests.bulk import many_tokens
 from tests.cast import PLAIN_ROLE, POOL_ROLE, Cast
+from tests.snapshot import scene
 from tokens import exchange
 from tokens.models import AccessToken, LastUse
 from tokens.shortening import Shortening
@@ -64,6 +65,10 @@ def works(token: AccessToken) -> bool:
 @pytest.fixture
 def tokens(cast: Cast) -> dict[str, AccessToken]:
     """Of the pool role, 30 days from issue: short stays, long and stopped are shortened, old ends at once."""
+    return scene("preview_policy", lambda: _tokens(cast))
+
+
+def _tokens(cast: Cast) -> dict[str, AccessToken]:
     made = {
         "short": cast.service_token("short", days=10),
         "long": cast.service_token("long", days=100),

@@ -24,6 +24,7 @@ from osmo_portal.events.trail import UnrecordedChange, audited, record
 from tests.bulk import many_tokens
 from tests.cast import Cast
 from tests.console import text, visitor
+from tests.snapshot import scene
 from tests.test_races import race
 from tokens import exchange, secrets
 from tokens.models import AccessToken, BulkOperation, LastUse, PurgedSecret, Secret, SigningKey, TokenRole
@@ -53,6 +54,10 @@ def ended(token: AccessToken, days: float, **fields: Any) -> None:
 @pytest.fixture
 def tokens(cast: Cast) -> dict[str, AccessToken]:
     """Names say when they ended, in days, and how."""
+    return scene("purge_ended", lambda: _tokens(cast))
+
+
+def _tokens(cast: Cast) -> dict[str, AccessToken]:
     made = {name: cast.user_token("ada", name) for name in ("live", "suspended", "expired-91", "expired-89")}
     made |= {name: cast.service_token(name) for name in ("revoked-91", "revoked-89", "late")}
     made["suspended"].suspend(by=cast.by("grace"), reason="x")

@@ -5,6 +5,7 @@ from typing import Any
 from profiles.models import Pool, Role, User
 from profiles.policies import Operation, RolePolicies, may, parse
 from tests.cast import PLAIN_ROLE, POOL_ROLE, Cast
+from tests.snapshot import scene
 from tokens.models import AccessToken
 
 Reached = set[tuple[str, str, str]]  # who, pool, operation
@@ -57,6 +58,10 @@ TOKENS = [  # owner, roles
 
 
 def enter(cast: Cast) -> None:
+    scene("troupe", lambda: _assemble(cast))
+
+
+def _assemble(cast: Cast) -> None:
     by = cast.by("grace")
     for name in POOLS:
         Pool.create(by=by, name=name)

@@ -3,6 +3,7 @@
 import base64
 import json
 import os
+import select
 import subprocess
 import sys
 import threading
@@ -102,16 +103,10 @@ class Osmo:
 
     home: Path
     environment: dict[str, str]
+    starter: "Starter"
 
     def __call__(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-        result = subprocess.run(
-            [sys.executable, "-m", "osmo_cli", *arguments],
-            env={**self.environment, **environment},
-            capture_output=True,
-            encoding="utf-8",
-            timeout=60,
-            check=False,
-        )
+        result = self.starter.run(list(arguments), {**self.environment, **environment})
         assert SECRET not in result.stdout + result.stderr, "the secret was printed"
         assert "Traceback" not in result.stderr, result.stderr
         return result
@@ -137,8 +132,46 @@ class Osmo:
         self.login_file.write_text(yaml.safe_dump(saved))
 
 
+class Starter:
+    """Of processes that have `osmo` loaded."""
+
+    def __init__(self, home: Path) -> None:
+        environment = {"HOME": str(home), "PYTHONPATH": str(SOURCE), "PYTHONUTF8": "1"}
+        self._outputs = [home / "stdout", home / "stderr"]
+        command = [sys.executable, str(Path(__file__).with_name("started.py"))]
+        self._process = subprocess.Popen(
+            command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, encoding="utf-8"
+        )
+
+    def run(self, arguments: list[str], environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
+        to, told = self._process.stdin, self._process.stdout
+        assert to and told
+        for output in self._outputs:
+            output.write_bytes(b"")
+        stdout, stderr = map(str, self._outputs)
+        asked = {"arguments": arguments, "environment": environment, "stdout": stdout, "stderr": stderr}
+        to.write(json.dumps(asked) + "\n")
+        to.flush()
+        ready, _, _ = select.select([told], [], [], 60)
+        assert ready, f"osmo did not end: {arguments}"
+        code = int(told.readline())
+        said = [output.read_bytes().decode() for output in self._outputs]
+        return subprocess.CompletedProcess(["osmo", *arguments], code, *said)
+
+    def end(self) -> None:
+        self._process.kill()
+        self._process.communicate()
+
+
+@pytest.fixture(scope="session")
+def starter(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Starter]:
+    one = Starter(tmp_path_factory.mktemp("osmo"))
+    yield one
+    one.end()
+
+
 @pytest.fixture
-def osmo(tmp_path: Path) -> Osmo:
+def osmo(tmp_path: Path, starter: Starter) -> Osmo:
     home = tmp_path / "settings" / "osmo"
     own = {
         "HOME": str(tmp_path),
@@ -147,7 +180,7 @@ def osmo(tmp_path: Path) -> Osmo:
         "PYTHONPATH": str(SOURCE),
         "PYTHONUTF8": "1",
     }
-    return Osmo(home, {"PATH": os.environ["PATH"], **own})
+    return Osmo(home, {"PATH": os.environ["PATH"], **own}, starter)
 
 
 @pytest.fixture
