@@ -70,7 +70,7 @@ run: $(CLI)
 test: $(CLI) $(DEV)
 	@mkdir -p -m 700 var && rm -f $(SUMMARY) .coverage.*; failed=0; \
 	$(call measured,sqlite) TEST_DATABASE=sqlite $(MEASURED) || failed=1; \
-	TEST_SUMMARY=$(SUMMARY) TEST_DATABASE=postgresql $(PYTEST) || failed=1; \
+	TEST_SUMMARY=$(SUMMARY) TEST_DATABASE=postgresql $(PYTEST) --asking-the-database || failed=1; \
 	if [ -n "$(CHROMIUM)" ]; then \
 		$(call measured,browser) COVERAGE_CONCURRENCY=greenlet TEST_TITLE="In Chromium on " \
 			TEST_DATABASE=sqlite CHROMIUM="$(CHROMIUM)" $(MEASURED) tests/browser || failed=1; \

@@ -50,6 +50,23 @@ def pytest_report_header() -> str:
     return f"database: {DATABASE}"
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    told = "only tests that ask the database: the others, which ran with another one, would do the same again"
+    parser.addoption("--asking-the-database", action="store_true", help=told)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if config.getoption("--asking-the-database"):
+        passed_over = [item for item in items if not _asks_the_database(item)]
+        config.hook.pytest_deselected(items=passed_over)
+        items[:] = [item for item in items if _asks_the_database(item)]
+
+
+def _asks_the_database(item: pytest.Item) -> bool:
+    fixtures = {"db", "transactional_db", "live_server"} & {*getattr(item, "fixturenames", ())}
+    return bool(fixtures or item.get_closest_marker("django_db"))
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, bool, bool]:
     """Measure the first cases of each test alone: tracing doubles the time, and the others show little that is new. So

@@ -8,6 +8,7 @@ from django.utils import timezone
 from osmo_portal.events.actor import Actor, Door
 from profiles.models import Pool, Role, User
 from tests.cast import PLAIN_ROLE, POOL_ROLE, Cast
+from tests.snapshot import scene
 from tokens.models import AccessToken, BulkOperation, LastUse, TerminalSignIn
 
 CURL = "osmo-cli/6.0.0 (linux; x86_64) python-requests/2.32"
@@ -15,6 +16,10 @@ CURL = "osmo-cli/6.0.0 (linux; x86_64) python-requests/2.32"
 
 def furnish(cast: Cast) -> None:
     """Tokens, people, service accounts, roles and pools in every state that there is, and the events behind them."""
+    scene("furniture", lambda: _furnish(cast))
+
+
+def _furnish(cast: Cast) -> None:
     by = cast.by("grace")
     _pools_and_roles(by)
     _people(cast, by)

@@ -9,6 +9,7 @@ from django.urls import reverse
 
 from tests.cast import PLAIN_ROLE, POOL_ROLE, Cast
 from tests.console import a_record_of, sections, visitor
+from tests.snapshot import scene
 
 FEW, MANY = 2, 12
 AT_MOST = 25
@@ -43,11 +44,11 @@ def counted(client: Client, path: str) -> int:
 
 @pytest.mark.parametrize("name", ["grace", "olive", "audrey"])
 def test_no_page_asks_more_for_more_tokens(cast: Cast, name: str) -> None:
-    issue(cast, range(FEW))
+    scene("few tokens", lambda: issue(cast, range(FEW)))
     pages, client = addresses(cast), visitor(name)
     few = {page: counted(client, page) for page in pages}
 
-    issue(cast, range(FEW, MANY))
+    scene("many tokens", lambda: issue(cast, range(FEW, MANY)))
 
     many = {page: counted(client, page) for page in pages}
     assert len(pages) > 50

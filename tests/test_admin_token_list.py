@@ -18,6 +18,7 @@ from profiles.models import Pool, Role, User
 from tests.bulk import many_tokens
 from tests.cast import PLAIN_ROLE, POOL_ROLE, Cast, in_days
 from tests.console import Answer, sections, text, visitor
+from tests.snapshot import scene
 from tokens.models import AccessToken, LastUse, TokenRole
 
 LIST = reverse("admin:tokens_accesstoken_changelist")
@@ -145,6 +146,11 @@ def test_no_table_is_counted_and_no_rows_are_skipped(cast: Cast, query: dict[str
 @pytest.fixture
 def some(cast: Cast) -> Cast:
     """Tokens that differ in what the filters ask for."""
+    scene("a token list", lambda: _some(cast))
+    return cast
+
+
+def _some(cast: Cast) -> None:
     by, now = cast.by("grace"), timezone.now()
     cast.service_token("soon", [POOL_ROLE], days=5)
     cast.service_token("later", [PLAIN_ROLE], days=60)
@@ -162,7 +168,6 @@ def some(cast: Cast) -> Cast:
     set_past_the_ways_in(olives, created_by=cast.olive, created_at=old, issued_at=old)
     LastUse.objects.filter(token=olives).update(at=now - timedelta(days=100))
     LastUse.objects.filter(token__name="soon").update(at=now)
-    return cast
 
 
 ALL_BUT_REVOKED = ["hers", "later", "olives", "past", "paused", "soon"]

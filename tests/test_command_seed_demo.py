@@ -16,6 +16,7 @@ from osmo_portal.events.models import Event
 from profiles.models import Pool, Role, User
 from tests.cast import Cast
 from tests.console import listed, visitor
+from tests.snapshot import scene
 from tokens.demo import company, story
 from tokens.models import AccessToken, Secret
 from tokens.models.token_set import State
@@ -30,12 +31,17 @@ def seed_demo() -> tuple[str, str]:
     return out.getvalue(), err.getvalue()
 
 
+def seeded() -> tuple[str, str]:
+    """As seed_demo, for who only looks at what it makes."""
+    return scene("demo", seed_demo)
+
+
 def size() -> tuple[int, ...]:
     return tuple(model.objects.count() for model in (User, Role, Pool, AccessToken, Event))
 
 
 def test_all_that_the_console_tells_of_is_there():
-    seed_demo()
+    seeded()
 
     tokens, now = AccessToken.objects, timezone.now()
     assert 140 <= tokens.count() <= 180
@@ -59,7 +65,7 @@ def test_all_that_the_console_tells_of_is_there():
 
 
 def test_the_month_has_alarms_and_failed_sign_ins():
-    seed_demo()
+    seeded()
 
     recent = Event.objects.since(timezone.now() - timedelta(days=7))
     assert {
@@ -75,7 +81,7 @@ def test_the_month_has_alarms_and_failed_sign_ins():
 
 
 def test_the_audit_trail_is_whole_and_its_times_rise():
-    seed_demo()
+    seeded()
 
     assert [*chain.faults()] == []
     times = [*Event.objects.order_by("pk").values_list("at", flat=True)]
@@ -86,7 +92,7 @@ def test_the_audit_trail_is_whole_and_its_times_rise():
 
 def test_what_was_made_is_as_old_as_its_events():
     """The clock is put back for the whole story, and for nothing after it."""
-    seed_demo()
+    seeded()
 
     ages = AccessToken.objects.aggregate(oldest=Min("created_at"), youngest=Max("created_at"))
     assert timedelta(days=204) < timezone.now() - ages["oldest"] < timedelta(days=206)
@@ -95,7 +101,7 @@ def test_what_was_made_is_as_old_as_its_events():
 
 
 def test_each_number_of_the_first_page_is_that_of_its_list():
-    seed_demo()
+    seeded()
     client = visitor("maya")
 
     page = client.get(reverse("admin:index")).context
@@ -109,7 +115,7 @@ def test_each_number_of_the_first_page_is_that_of_its_list():
 
 
 def test_it_prints_who_may_sign_in_and_nothing_else_signs_in():
-    out, err = seed_demo()
+    out, err = seeded()
 
     printed = dict(line.split()[:2] for line in out.splitlines()[1:])
     assert set(printed) == set(company.SHOWN)
@@ -122,7 +128,7 @@ def test_it_prints_who_may_sign_in_and_nothing_else_signs_in():
 
 
 def test_no_secret_is_printed_or_told():
-    out, err = seed_demo()
+    out, err = seeded()
 
     events = "".join(f"{event.object_label}{event.reason}{event.changes}" for event in Event.objects.all())
     assert "osmo_" not in out + err + events
@@ -145,7 +151,7 @@ def test_passwords_differ_from_run_to_run(monkeypatch: pytest.MonkeyPatch):
 
 
 def test_a_second_run_does_nothing():
-    seed_demo()
+    seeded()
     before = size()
 
     out, err = seed_demo()

@@ -137,7 +137,7 @@ def test_no_api_route_opens_for_a_terminal_whose_sign_in_has_ended(cast: Cast, e
 def test_no_api_route_opens_for_a_stranger(cast: Cast, credential):
     secret = str(cast.service_token().plaintext)
     value = secret if credential == "the secret itself" else credential
-    before = Event.objects.count()
+    before, client = Event.objects.count(), Client()
 
     for route in API:
         for method in METHODS:
@@ -146,7 +146,7 @@ def test_no_api_route_opens_for_a_stranger(cast: Cast, credential):
                 {"authorization": f"Bearer {value}"},
                 {"cookie": f"IdToken={value}"},
             ):
-                answer = Client().generic(method, route, b"{}", content_type="application/json", headers=headers)
+                answer = client.generic(method, route, b"{}", content_type="application/json", headers=headers)
                 # A gateway may be sent the secret itself; what it asks here is no question.
                 refused = {401, 403} if route.startswith("/api/authz") else {401}
                 assert answer.status_code in refused, (method, route, headers)
@@ -159,12 +159,11 @@ def test_no_page_opens_for_a_jwt_and_none_makes_a_session(cast: Cast):
     at_terminal = Terminal().signed_in(cast, "grace").tokens["id_token"]
     assert jwt.verify(of_token)
     assert jwt.verify(at_terminal, jwt.TERMINAL_TYPE)
-    before = Event.objects.count()
+    before, client = Event.objects.count(), Client()
 
     for route in ADMIN + PERSONS:
         for method in ("GET", "POST"):
             for headers in ({"x-osmo-auth": at_terminal}, {"authorization": f"Bearer {of_token}"}):
-                client = Client()
                 answer = client.generic(method, route, headers=headers)
                 assert answer.status_code in {302, 403, 404, 405}, (method, route)
                 assert "sessionid" not in client.cookies

@@ -1,5 +1,6 @@
 """notify_expiring as real processes: two at once, and one that is killed. A real mail server counts."""
 
+import io
 import json
 import os
 import subprocess
@@ -13,6 +14,7 @@ from urllib.parse import quote
 
 import pytest
 from django.conf import settings
+from django.core.management import call_command
 from django.db import connection
 from django.utils import timezone
 
@@ -31,12 +33,14 @@ MANAGE = Path(settings.BASE_DIR) / "manage.py"
 
 
 @pytest.fixture
-def sink() -> Iterator[Sink]:
+def sink(settings: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Sink]:
+    """For processes of their own, and for this one."""
     sink = Sink()
     with mail_server(sink) as port:
-        os.environ["EMAIL_URL"] = f"smtp://127.0.0.1:{port}"
+        monkeypatch.setenv("EMAIL_URL", f"smtp://127.0.0.1:{port}")
+        settings.SENDS_MAIL, settings.EMAIL_BACKEND = True, "django.core.mail.backends.smtp.EmailBackend"
+        settings.EMAIL_HOST, settings.EMAIL_PORT, settings.NOTIFY_TEAM_EMAIL = "127.0.0.1", port, TEAM
         yield sink
-    del os.environ["EMAIL_URL"]
 
 
 def database_url() -> str:
@@ -57,6 +61,12 @@ def finish(process: subprocess.Popen[str]) -> dict[str, Any]:
     out, err = process.communicate(timeout=240)
     assert process.returncode == 0, err
     return json.loads(out)
+
+
+def run_here() -> dict[str, Any]:
+    out = io.StringIO()
+    call_command("notify_expiring", "--json", stdout=out)
+    return json.loads(out.getvalue())
 
 
 def tokens_of_many(people: int, each: int) -> int:
@@ -104,9 +114,9 @@ def test_after_a_kill_the_next_run_tells_the_rest(cast: Cast, sink: Sink, kills_
     assert first.returncode == -9
     assert len(sink.taken) == kills_at
 
-    assert finish(start())["notices"] == 0  # what the dead one had claimed is its own until the lease ends
+    assert run_here()["notices"] == 0  # what the dead one had claimed is its own until the lease ends
     Notice.objects.filter(sent_at=None).update(claimed_at=timezone.now() - LEASE - timedelta(seconds=1))
-    finish(start())
+    run_here()
 
     # The message on the way when it died had arrived without being noted: that one comes again, and no other.
     twice = [message["To"] for message in sink.taken]

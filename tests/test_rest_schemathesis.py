@@ -12,6 +12,7 @@ from urllib.parse import unquote, urlsplit
 import hypothesis
 import pytest
 import schemathesis
+from django.db import connection
 from hypothesis import HealthCheck, Phase
 from pytest_django.live_server_helper import LiveServer
 from schemathesis import GenerationMode
@@ -56,6 +57,7 @@ def numbers(cast: Cast) -> dict[str, int]:
     }
 
 
+@pytest.mark.skipif(connection.vendor == "sqlite", reason="Takes a minute; test_rest_input asks the like of both.")
 @pytest.mark.parametrize("who", ["administrator", "person", "stranger"])
 def test_no_request_breaks_the_portal_or_its_description(
     transactional_db: None, live_server: LiveServer, who: str
