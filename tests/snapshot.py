@@ -15,11 +15,15 @@ from django.utils import timezone
 
 from osmo_portal.events.models import Event
 from profiles.models import User
+from tokens.secrets import Plaintext
 
 Result = TypeVar("Result")
 Model = type[models.Model]
 Rows = dict[Any, models.Model]  # by their key
 Statement = tuple[str, Any]  # with its parameters
+
+# A copy in memory stores nothing.
+Plaintext.__deepcopy__ = lambda secret, memo: secret  # type: ignore[attr-defined]
 
 LASTS = timedelta(minutes=5)  # what was made just now is still what was made just now
 

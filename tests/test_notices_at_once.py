@@ -90,7 +90,7 @@ def team_was_told_of(sink: Sink) -> int:
 
 
 def test_two_runs_at_once_tell_everybody_of_everything_once(cast: Cast, sink: Sink) -> None:
-    count = tokens_of_many(people=200, each=50)
+    count = tokens_of_many(people=200, each=50 if connection.vendor == "postgresql" else 10)
 
     runs = [start(), start()]
     outcomes = [finish(run) for run in runs]

@@ -8,10 +8,11 @@ from urllib.parse import parse_qsl
 import pytest
 from django.utils import timezone
 
-from osmo_portal.events.actor import Actor, Door
+from osmo_portal.events.actor import Door
 from osmo_portal.events.models import Event
 from tests.cast import PLAIN_ROLE, POOL_ROLE, Cast
 from tests.conformance import ALL, CONFIGS, LINES, MALFORMED, NEWER, NOBODY, ROWS, TERMINALS, Row, filled
+from tests.snapshot import scene
 from tests.terminal import Terminal, error, form
 from tests.wire import Wire, refused
 from tokens.models import AccessToken, SignInRequest, TerminalSignIn
@@ -32,19 +33,18 @@ class Stage:
 
     def __init__(self, cast: Cast, caller: str = "") -> None:
         self.cast = cast
-        self.secrets: dict[str, Any] = {}
+        self.secrets: dict[str, Any] = scene(f"conformance {caller}", lambda: self._furnish(cast, caller))
+
+    def _furnish(self, cast: Cast, caller: str) -> dict[str, Any]:
         makers: dict[str, Any] = {
             "ada": cast.user_token,
             "robot": cast.service_token,
             "root-bot": cast.administrator_token,
         }
-        if not caller:
-            self._furnish(cast, cast.by("grace"))
-        elif caller in makers:
-            self.secrets = {caller: makers[caller]().plaintext}
-
-    def _furnish(self, cast: Cast, by: Actor) -> None:
-        self.secrets = {
+        if caller:
+            return {caller: makers[caller]().plaintext} if caller in makers else {}
+        by = cast.by("grace")
+        secrets = {
             "ada": cast.user_token(days=60).plaintext,
             "robot": cast.service_token(days=60).plaintext,
         }
@@ -53,7 +53,8 @@ class Stage:
         for name, role in (("trainer", PLAIN_ROLE), ("root-bot", "osmo-admin")):
             expires = AccessToken.objects.get(name="spare").expires_at.date()
             token = AccessToken.issue_with_account(by=by, name=name, expires=expires, roles=[role])
-            self.secrets[name] = token.plaintext
+            secrets[name] = token.plaintext
+        return secrets
 
     def of_terminal(self, state: str) -> str:
         """The device code of a terminal in that state, or the refresh token of one that is signed in."""
