@@ -9,6 +9,7 @@ from django.core.management import call_command
 from playwright.sync_api import Locator, Page, expect
 
 from tests.cast import PASSWORD, Cast
+from tests.snapshot import scene
 
 SHOWN = re.compile(r"([\d,]+) (?:access token|service account|event)")
 
@@ -28,6 +29,10 @@ def open_first_page(page: Page) -> Callable[[str, str], None]:
 @pytest.fixture
 def company(transactional_db: None) -> str:
     """The password of maya, an administrator."""
+    return scene("demo with a password", _company)
+
+
+def _company() -> str:
     out = io.StringIO()
     call_command("seed_demo", stdout=out, stderr=io.StringIO())
     return next(line.split()[1] for line in out.getvalue().splitlines() if line.startswith("maya"))
