@@ -78,7 +78,7 @@ def test_a_closed_page_leaves_what_can_be_continued(stage: Cast, page: Page, sig
     again = page.context.new_page()
     operation = BulkOperation.objects.get()
     again.goto(reverse("admin:tokens_bulkoperation_changelist"))
-    again.get_by_role("link", name="Suspend: 3,000 tokens").click()
+    again.get_by_role("link", name="Suspend: 1,000 tokens").click()
     expect(again.get_by_role("button", name="Continue")).to_be_visible()
     handled = BulkOperation.objects.get().handled
     again.wait_for_timeout(500)
