@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from functools import cached_property
 from typing import Any, NamedTuple
 
-from django.db import InterfaceError, OperationalError, connection
+from django.db import DEFAULT_DB_ALIAS, InterfaceError, OperationalError, connections
 from django.db.backends.utils import CursorDebugWrapper, CursorWrapper
 from django.db.models import Expression, Field, QuerySet
 from psycopg import Cursor
@@ -24,12 +24,10 @@ class Given(Expression):
     def as_sql(self, compiler: Any, connection: Any) -> tuple[str, list[Any]]:
         return "%s", [self]
 
-    def prepared(self, value: Any) -> Any:
-        return self.output_field.get_db_prep_value(value, connection, prepared=False)
-
 
 class _Statement(NamedTuple):
-    sql: str
+    sql: str  # with %s for each value, as Django writes it
+    driver_sql: str  # as the driver wants it
     values: Sequence[Any]
     converters: dict[int, tuple[Sequence[Callable[..., Any]], Any]]
 
@@ -41,12 +39,18 @@ class Compiled:
         self._build = build
 
     def rows(self, **given: Any) -> list[tuple[Any, ...]]:
-        statement = self._statement
-        values = [one.prepared(given[one.name]) if isinstance(one, Given) else one for one in statement.values]
-        rows = _fetched(statement.sql, values)
-        return [self._converted(row) for row in rows] if statement.converters else rows
+        """Each value is of its field's type: nothing is made of another."""
+        connection, statement = connections[DEFAULT_DB_ALIAS], self._statement
+        values = [
+            one.output_field.get_db_prep_value(given[one.name], connection, prepared=True)
+            if isinstance(one, Given)
+            else one
+            for one in statement.values
+        ]
+        rows = _fetched(connection, statement, values)
+        return [self._converted(row, connection) for row in rows] if statement.converters else rows
 
-    def _converted(self, row: tuple[Any, ...]) -> tuple[Any, ...]:
+    def _converted(self, row: tuple[Any, ...], connection: Any) -> tuple[Any, ...]:
         """As the ORM reads it: SQLite knows neither instants nor booleans."""
         read = list(row)
         for position, (converters, expression) in self._statement.converters.items():
@@ -56,27 +60,38 @@ class Compiled:
 
     @cached_property
     def _statement(self) -> _Statement:
+        connection = connections[DEFAULT_DB_ALIAS]
         compiler = self._build().query.get_compiler(connection=connection)
         sql, values = compiler.as_sql()
-        return _Statement(sql, values, compiler.get_converters(column for column, *_ in compiler.select))
+        driver_sql = sql if connection.vendor == "postgresql" else sql % (*["?"] * len(values),)
+        converters = compiler.get_converters(column for column, *_ in compiler.select)
+        return _Statement(sql, driver_sql, values, converters)
 
 
-def _fetched(sql: str, values: list[Any]) -> list[tuple[Any, ...]]:
+def _fetched(connection: Any, statement: _Statement, values: list[Any]) -> list[tuple[Any, ...]]:
     """Asks once more where the connection was lost: that is cheaper than to try it before each query."""
-    connection.health_check_done = True  # type: ignore[attr-defined]
+    connection.health_check_done = True
     try:
-        return _executed(sql, values)
+        return _executed(connection, statement, values)
     except (OperationalError, InterfaceError):
         if connection.in_atomic_block or connection.connection is None or connection.is_usable():
             raise
         connection.close()
-        return _executed(sql, values)
+        return _executed(connection, statement, values)
 
 
-def _executed(sql: str, values: list[Any]) -> list[tuple[Any, ...]]:
-    with _cursor() as cursor:
-        cursor.execute(sql, values)
-        return list(cursor.fetchall())
+def _executed(connection: Any, statement: _Statement, values: list[Any]) -> list[tuple[Any, ...]]:
+    """By the driver itself, unless somebody looks on: a cursor of Django's costs as much as the query."""
+    connection.ensure_connection()
+    raw = connection.connection
+    if connection.queries_logged or connection.execute_wrappers:
+        own = Cursor(raw) if connection.vendor == "postgresql" else connection.create_cursor()
+        with _Logged(own, connection) as cursor:
+            cursor.execute(statement.sql, values)
+            return list(cursor.fetchall())
+    with connection.wrap_database_errors:
+        driver = Cursor(raw) if connection.vendor == "postgresql" else raw
+        return list(driver.execute(statement.driver_sql, values).fetchall())
 
 
 class _Logged(CursorDebugWrapper):
@@ -85,11 +100,3 @@ class _Logged(CursorDebugWrapper):
     def execute(self, sql: Any, params: Any = None) -> Any:
         with self.debug_sql(sql, params):
             return CursorWrapper.execute(self, sql, params)
-
-
-def _cursor() -> CursorWrapper:
-    if connection.vendor != "postgresql":
-        return connection.cursor()
-    connection.ensure_connection()
-    raw: Any = Cursor(connection.connection)
-    return _Logged(raw, connection) if connection.queries_logged else connection.make_cursor(raw)

@@ -6,10 +6,10 @@ from django.urls import include, path
 from osmo_portal import probes, views
 
 urlpatterns = [
+    path("", include("tokens.api.urls")),
     path("health", probes.health),
     path("ready", probes.ready),
     path("metrics", probes.metrics),
-    path("", include("tokens.api.urls")),
     path("me/", include("tokens.me.urls")),
     path("", include("profiles.api.urls")),
     path("admin/", include("osmo_portal.signin.urls")),

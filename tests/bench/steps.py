@@ -200,18 +200,19 @@ def _queries() -> dict[str, int]:
 
 
 def _bare_exchange() -> dict[str, float]:
-    """Microseconds of processors that the query of the exchange takes by the driver alone, and a signature."""
+    """Microseconds of processors that the query of the exchange takes by the driver alone, the server's work included,
+    and a signature."""
     statement = standing._OF_SECRET._statement
     digests = [bytes(digest) for digest in Secret.objects.order_by("?").values_list("digest", flat=True)[:2_000]]
     connection.ensure_connection()
     raw = connection.connection
     cursor = psycopg.Cursor(raw) if connection.vendor == "postgresql" else sqlite3.Connection.cursor(raw)
-    sql = statement.sql if connection.vendor == "postgresql" else statement.sql.replace("%s", "?")
     now = DateTimeField().get_db_prep_value(timezone.now(), connection)
 
     def look_up(digest: bytes) -> None:
         cursor.execute(
-            sql, [digest if isinstance(one, Given) and one.name == "digest" else now for one in statement.values]
+            statement.driver_sql,
+            [digest if isinstance(one, Given) and one.name == "digest" else now for one in statement.values],
         )
         cursor.fetchall()
 

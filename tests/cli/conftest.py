@@ -145,7 +145,8 @@ class Starter:
 
     def run(self, arguments: list[str], environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
         to, told = self._process.stdin, self._process.stdout
-        assert to and told
+        assert to
+        assert told
         for output in self._outputs:
             output.write_bytes(b"")
         stdout, stderr = map(str, self._outputs)

@@ -22,7 +22,8 @@ def become_one_of_them() -> None:
             _become(**json.loads(line))
             return
         _, status = os.waitpid(child, 0)
-        print(os.waitstatus_to_exitcode(status), flush=True)
+        sys.stdout.write(f"{os.waitstatus_to_exitcode(status)}\n")
+        sys.stdout.flush()
     os._exit(0)
 
 

@@ -14,10 +14,11 @@ router.register("tokens", rest.TokenViewSet)
 router.register("token-operations", operations.OperationViewSet)
 
 urlpatterns = [
+    # First what is asked most.
+    path("api/auth/jwt/access_token", cli.exchange_secret, name="exchange"),
     path("api/authz", authz.told_by_headers),
     re_path("^api/authz/", authz.told_by_address),
     path("api/auth/keys", cli.keys),
-    path("api/auth/jwt/access_token", cli.exchange_secret, name="exchange"),
     # Below an address that a gateway in front of the released servers lets pass without a credential.
     path("api/auth/login/device", terminal.ask_for_codes, name="device_authorization"),
     path("api/auth/login/token", terminal.give_tokens, name="token_endpoint"),
