@@ -98,4 +98,4 @@ def _update(row: models.Model) -> Statement:
     fields = [field for field in row._meta.concrete_fields if not field.primary_key]
     query.add_update_fields([(field, None, getattr(row, field.attname)) for field in fields])
     query.add_filter("pk", row.pk)
-    return query.get_compiler(connection=connection).as_sql()  # type: ignore[no-any-return]
+    return query.get_compiler(connection=connection).as_sql()
