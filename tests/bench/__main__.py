@@ -80,9 +80,10 @@ def console() -> None:
     place.seed(tokens, living=False)
     pages = json.loads(place.run("console"))
     print(f"\nThe console with {tokens:,} tokens on {place.label}, in milliseconds.\n")
-    print("| page | work | best | p95 | budget | queries |\n| --- | --: | --: | --: | --: | --: |")
-    for name, _, budget, work, best, p95, queries, _ in pages:
-        print(f"| {name} | {work:.0f} | {best:.0f} | {p95:.0f} | {budget} | {queries} |")
+    print("| page | work | p50 | p95 | budget | queries | reads whole |\n| --- | --: | --: | --: | --: | --: | --- |")
+    for name, _, budget, work, p50, p95, queries, whole, _ in pages:
+        p95 = f"{p95:.0f} **beyond**" if p95 > budget else f"{p95:.0f}"
+        print(f"| {name} | {work:.0f} | {p50:.0f} | {p95} | {budget} | {queries} | {', '.join(whole)} |")
 
 
 PARTS |= {

@@ -198,14 +198,18 @@ def _role(account: str, position: str) -> str:
 
 
 PERSONAL = "(i < {count} / 10 AND i % 10 = 0)"
-ACCOUNT = f"(CASE WHEN i % 100 = 7 THEN 0 ELSE i * 7919 % {ACCOUNTS} END)"  # one has a hundredth of all
 POSITION, SECOND = f"(i % {EACH})", f"((i + 1) % {EACH})"  # of the roles put on the token
 TWO_ROLES = f"({_dice(3)} < 200 AND NOT {PERSONAL})"
 AGE = f"((({{count}} - i) * {DAYS}.0 * {DAY}) / {{count}})"  # seconds since its issue
 
 
+def _account() -> str:
+    """Which service account owns the token; one has a hundredth of all."""
+    return f"(CASE WHEN i % 100 = 7 THEN 0 ELSE i * 7919 % {ACCOUNTS} END)"
+
+
 def _strict() -> str:
-    one, other = (f"{_role(ACCOUNT, position)} % 10 = 3" for position in (POSITION, SECOND))
+    one, other = (f"{_role(_account(), position)} % 10 = 3" for position in (POSITION, SECOND))
     return f"NOT {PERSONAL} AND ({one} OR ({TWO_ROLES} AND {other}))"
 
 
@@ -219,7 +223,7 @@ def _tokens(at: First, administrator: int, *, living: bool) -> str:
     free = f"CASE {_dice(4)} / 250 WHEN 0 THEN 29 WHEN 1 THEN 89 WHEN 2 THEN 179 ELSE 364 END"
     over = f"CASE WHEN {_dice(6)} = 0 THEN 400 ELSE {free} END"  # from before the maximum was lowered
     days = f"CASE WHEN {_strict()} THEN {STRICT - 1} ELSE {over} END"
-    owner = f"CASE WHEN {PERSONAL} THEN {at.person} + i / 10 % {PEOPLE} ELSE {at.account} + {ACCOUNT} END"
+    owner = f"CASE WHEN {PERSONAL} THEN {at.person} + i / 10 % {PEOPLE} ELSE {at.account} + {_account()} END"
     ended = "1 = 0" if living else f"{_dice(5)} < 150"
     last = f"({days}) + {DAYS}" if living else f"({days}) - {_whole(f'{AGE} / {DAY}')}"
     job, team = _pick(JOBS, "i / 7"), _pick(TEAMS, "i / 3")
@@ -243,7 +247,7 @@ def _tokens(at: First, administrator: int, *, living: bool) -> str:
 
 def _token_roles(at: First) -> list[str]:
     basic = f"{at.basic} + i / 10 % {PEOPLE}"
-    held = f"{at.held} + {ACCOUNT} * {EACH} + "
+    held = f"{at.held} + {_account()} * {EACH} + "
     token = f"{at.token} + i"
     one = _insert(
         TokenRole, token_id=token, assignment_id=f"CASE WHEN {PERSONAL} THEN {basic} ELSE {held}{POSITION} END"

@@ -7,11 +7,9 @@ import sqlite3
 import sys
 import threading
 import time
-from base64 import b64encode
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
-from urllib.parse import urlencode
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "osmo_portal.settings")
 
@@ -165,19 +163,17 @@ def _callers(count: str) -> dict[str, Any]:
     own = [AccessToken.issue(by=by, owner=grace, name=f"bench-{number}", expires=day) for number in range(10)]
     client = Client(SERVER_NAME=console.HOST)
     client.force_login(grace)
-    middle = AccessToken.objects.order_by("pk").values_list("pk", flat=True)[len(chosen) // 2 : len(chosen) // 2 + 1]
-    cursor_text = b64encode(urlencode({"p": middle[0]}).encode()).decode()
     return {
         "secrets": known,
         "wide": str(wide_token.plaintext),
         "grace": str(own[0].plaintext),
         "session": client.cookies["sessionid"].value,
         "day": str(day - timedelta(days=5)),
-        "deep": f"/api/v1/tokens?{urlencode({'cursor': cursor_text})}",
+        "deep": console.deep_page(),
     }
 
 
-QUERIED = {"exchange": EXCHANGE, "profile": PROFILE, "list": LIST, "v1": "/api/v1/tokens"}
+QUERIED = {"exchange": EXCHANGE, "profile": PROFILE, "list": LIST, "v1": console.API_TOKENS}
 
 
 def _queries() -> dict[str, int]:
