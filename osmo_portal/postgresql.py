@@ -5,12 +5,13 @@ host, `tcp_user_timeout` and the keepalives where packets get lost, and on the s
 waits for a lock and on transactions whose portal is gone.
 """
 
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from threading import Timer
 from typing import Any
 
 from django.conf import settings
-from django.db import InterfaceError, InternalError, OperationalError
+from django.db import InterfaceError, InternalError, OperationalError, connection
 
 
 class OutcomeUnknown(OperationalError):
@@ -56,6 +57,25 @@ def connected(
     if said:
         options.setdefault("options", said)
     return completed
+
+
+@contextmanager
+def unhurried() -> Iterator[None]:
+    """Lets statements take as long as they need: for a command about very many rows, whose session is its own.
+
+    Behind a pgbouncer that pools by transaction it is not, and the limit stays what the database role says.
+    """
+    if connection.vendor != "postgresql" or settings.PGBOUNCER:
+        yield
+        return
+    with connection.cursor() as cursor:
+        cursor.execute("SET statement_timeout = 0")
+    try:
+        yield
+    finally:
+        if connection.is_usable():  # else the next connection has its limits anyway
+            with connection.cursor() as cursor:
+                cursor.execute("RESET statement_timeout")
 
 
 def state_of(error: BaseException) -> str | None:

@@ -10,6 +10,7 @@ import psycopg
 import pytest
 from django.contrib.sessions.backends.db import SessionStore
 from django.core.exceptions import PermissionDenied
+from django.core.management import CommandError, call_command
 from django.db import InternalError, OperationalError, connection
 from django.test import Client
 
@@ -20,6 +21,7 @@ from osmo_portal.events.models import Event
 from profiles.models import Pool
 from tests.cast import Cast
 from tests.rest import Rest
+from tokens.models import bulk_operation
 
 LIMITS = {"statement_timeout": 15, "lock_timeout": 10, "max_age": 600, "pgbouncer": False, "replica": False}
 SEVERAL = "postgres://portal:p%40ss@db-1:5432,db-2:5433/portal?sslmode=verify-full&sslrootcert=/etc/ca.crt"
@@ -233,3 +235,30 @@ def test_a_session_that_cannot_be_read_is_503(cast: Cast, monkeypatch: pytest.Mo
 
     assert answer.status_code == 503
     assert "hunter2" not in answer.content.decode()
+
+
+@pytest.mark.skipif(connection.vendor != "postgresql", reason="SQLite has no limit on statements")
+@pytest.mark.parametrize("pgbouncer", [False, True])
+def test_a_command_about_a_set_of_tokens_takes_its_time(
+    cast: Cast, monkeypatch: pytest.MonkeyPatch, settings: Any, pgbouncer: bool
+) -> None:
+    def limit() -> str:
+        with connection.cursor() as cursor:
+            cursor.execute("SHOW statement_timeout")
+            return str(cursor.fetchone()[0])
+
+    def look_at(tokens: Any) -> bulk_operation.Look:
+        seen.append(limit())
+        return bulk_operation.Look(0, "")
+
+    usual = limit()
+    seen: list[str] = []
+    settings.PGBOUNCER = pgbouncer
+    monkeypatch.setattr(bulk_operation, "look_at", look_at)
+
+    with pytest.raises(CommandError, match="No token matches"):
+        call_command("expire_tokens", "--all", "--dry-run")
+
+    assert usual != "0"
+    assert seen == [usual if pgbouncer else "0"]
+    assert limit() == usual

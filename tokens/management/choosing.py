@@ -8,6 +8,7 @@ from typing import Any
 from django.core.management.base import CommandError, CommandParser
 
 from osmo_portal.console.listing import SECRETS
+from osmo_portal.postgresql import unhurried
 from profiles.management.door import DoorCommand
 from profiles.models import Kind, Pool, Role, User
 from tokens import secrets
@@ -27,6 +28,10 @@ def instant(text: str) -> datetime:
 
 class ChoosingCommand(DoorCommand):
     """A command about the tokens that match every filter given, or with --all about every token there is."""
+
+    def execute(self, *args: Any, **options: Any) -> Any:
+        with unhurried():  # to count millions takes longer than a page may
+            return super().execute(*args, **options)
 
     def add_filters(self, parser: CommandParser) -> None:
         rules = "Each one narrows the set. At least one, or --all alone. An INSTANT is 2026-01-31 (its 00:00 UTC) or "
