@@ -163,4 +163,13 @@ def test_assignments_are_filtered(cast: Cast):
     assert rest.names("assignments?user=robot", "role") == {POOL_ROLE, PLAIN_ROLE}
     assert rest.names("assignments?user=robot&state=effective", "role") == {POOL_ROLE}
     assert rest.names("assignments?state=ended", "role") == {PLAIN_ROLE}
+
+
+def test_a_user_is_the_same_in_any_case_and_one_that_was_deleted_is_found(cast: Cast):
+    rest = Rest(person="grace")
+
+    assert rest.names("assignments?user=RoBot", "user") == {"robot"} == rest.names("users?name=RoBot", "username")
+    cast.robot.mark_deleted(by=cast.by("grace"), reason="x")
+    assert rest.names("assignments?user=robot", "user") == {"robot"}
+    assert rest.names("assignments?user=no+id", "user") == set()
     assert rest.names("assignments?role=osmo-admin", "user") == {"grace"}

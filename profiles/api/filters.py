@@ -7,7 +7,7 @@ from django.http import HttpRequest
 
 from osmo_portal.console.filters import ListFilter, TypedFilter
 from profiles import names
-from profiles.models import Kind
+from profiles.models import Kind, User
 
 
 class UserKindFilter(admin.SimpleListFilter):
@@ -59,11 +59,11 @@ class AssignmentStateFilter(ListFilter):
 
 
 class AssignedUserFilter(TypedFilter):
-    title = "user id"
+    title = "user id, in any case; of those that were deleted exactly that"
     parameter_name = "user"
 
     def narrow(self, queryset: Any, typed: str) -> Any:
-        return queryset.filter(user__username=typed) if names.user_id.fits(typed) else queryset.none()
+        return queryset.filter(user__in=User.objects.ever_named(typed))
 
 
 class AssignedRoleFilter(TypedFilter):
