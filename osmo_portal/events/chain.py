@@ -114,9 +114,13 @@ def _faults_of_archives(checkpoint: tuple[int, str] | None = None) -> Iterator[s
 
 def tail_faults(count: int) -> Iterator[str]:
     """What is wrong with the last `count` events and with how they hang together, without the lines of batches."""
+    began = start()
     anchor = Event.objects.order_by("-pk")[count : count + 1].values_list("pk", "hash").first()
-    number, previous = max(anchor or (0, GENESIS), start())
+    number, previous = max(anchor or began, began)
     for _, sentences in walk(Event.objects.filter(pk__gt=number), number, previous):
+        if sentences and start() != began:
+            yield from tail_faults(count)
+            return
         yield from sentences
     yield from _faults_of_archives()
 
@@ -145,7 +149,7 @@ def faults_of(event: Event) -> list[str]:
 
 def walk(events: QuerySet[Event], number: int, previous: str) -> Iterator[tuple[Event, list[str]]]:
     """Each event, and what is wrong with it or with its hold on the one before; `number` and `previous` hash begin."""
-    for event in events.order_by("pk").iterator(chunk_size=STEP):
+    for event in _in_steps(events):
         sentences = _own_fault(event)
         if event.pk != number + 1:
             sentences.insert(0, f"Events {number + 1} to {event.pk - 1} are missing.")
@@ -153,6 +157,15 @@ def walk(events: QuerySet[Event], number: int, previous: str) -> Iterator[tuple[
             sentences.insert(0, f"Event {event.pk} does not follow event {number}.")
         yield event, sentences
         number, previous = event.pk, event.hash
+
+
+def _in_steps(events: QuerySet[Event]) -> Iterator[Event]:
+    """A query for each step: one for all would meet the time limit, and behind pgbouncer fill the memory."""
+    ordered = events.order_by("pk")
+    step = list(ordered[:STEP])
+    while step:
+        yield from step
+        step = list(ordered.filter(pk__gt=step[-1].pk)[:STEP]) if len(step) == STEP else []
 
 
 def _own_fault(event: Event) -> list[str]:
