@@ -30,7 +30,7 @@ CHECKS = check style types deployment
 # Python compiles every module once and keeps that, also where the environment says otherwise: tests start many processes.
 export PYTHONDONTWRITEBYTECODE =
 
-.PHONY: help run test security attack $(CHECKS) format demo weights screenshots bench bench-short soak faults lock $(VENV)
+.PHONY: help run test security attack $(CHECKS) format demo weights screenshots bench bench-short soak faults upgrade-drill lock $(VENV)
 .DEFAULT_GOAL := help
 
 help:
@@ -48,6 +48,7 @@ help:
 	@echo 'make bench-short  compare the exchange and the profile with what was recorded, in two minutes'
 	@echo 'make soak     ten minutes of callers and changes at once; every answer is checked (SOAK_SECONDS=60 for less)'
 	@echo 'make faults   kill, cut off and fill what the portal stands on, under load (FAULTS="a-worker-is-killed" for some)'
+	@echo 'make upgrade-drill  two million tokens from the first schema to the current one, under load (UPGRADE_TOKENS=20000 for less)'
 	@echo 'make lock     write requirements.txt and requirements-dev.txt anew (UPGRADE=1 for newer versions)'
 	@echo
 	@echo 'PYTHON=python3.12 VENV=.venv312 chooses another Python.'
@@ -142,6 +143,10 @@ soak: $(CLI) $(DEV)
 # What needs root (networks, disks) or a program that is missing says so, and is left out.
 faults: $(CLI) $(DEV)
 	@$(PY) -m tests.faults $(FAULTS)
+
+# The version before is taken from the history of this repository, and installed as it was locked.
+upgrade-drill: $(CLI) $(DEV)
+	@$(PY) -m tests.faults.upgrade
 
 lock: $(DEV)
 	$(UV) $(if $(UPGRADE),--upgrade) requirements.in -o requirements.txt

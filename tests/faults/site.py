@@ -26,7 +26,7 @@ HERE = Path(__file__).resolve().parents[2]
 READY_WITHIN = 90  # seconds
 REFUSED = {400, 429}  # what is refused time and again is limited
 PATIENCE = 30  # seconds that the client waits for one answer
-LOG = HERE / "var" / "faults" / "portal.log"  # what the last portal said
+LOG = HERE / "var" / "faults" / "portal.log"  # what the last portal said, where no other file is named
 
 
 class Broken(AssertionError):
@@ -35,6 +35,9 @@ class Broken(AssertionError):
 
 class Site:
     """`prefix` is put before the server's command: another network, another clock."""
+
+    log = LOG
+    code, python = HERE, Path(sys.executable)  # which may be those of another version
 
     def __init__(self, url: str, *, host: str = "127.0.0.1", prefix: Sequence[str] = (), **environment: str) -> None:
         self.database, self.prefix, self.port = url, list(prefix), free_port()
@@ -53,8 +56,8 @@ class Site:
         self.process: subprocess.Popen[bytes] | None = None
 
     def manage(self, *words: str) -> str:
-        command = [sys.executable, "manage.py", *words]
-        done = subprocess.run(command, cwd=HERE, env=self.environment, capture_output=True, text=True, check=False)
+        command = [str(self.python), "manage.py", *words]
+        done = subprocess.run(command, cwd=self.code, env=self.environment, capture_output=True, text=True, check=False)
         if done.returncode:
             raise Broken(f"{' '.join(words)} ended with {done.returncode}: {done.stdout}{done.stderr}")
         return done.stdout
@@ -76,11 +79,16 @@ class Site:
 
     @contextmanager
     def serve(self) -> Iterator[None]:
-        gunicorn = str(Path(sys.executable).with_name("gunicorn"))
+        gunicorn = str(self.python.with_name("gunicorn"))
         command = [*self.prefix, gunicorn, "-c", "osmo_portal/gunicorn.conf.py", "osmo_portal.wsgi"]
-        LOG.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with LOG.open("wb") as log:
-            place: dict[str, Any] = {"cwd": HERE, "env": self.environment, "stdout": subprocess.DEVNULL, "stderr": log}
+        self.log.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with self.log.open("wb") as log:
+            place: dict[str, Any] = {
+                "cwd": self.code,
+                "env": self.environment,
+                "stdout": subprocess.DEVNULL,
+                "stderr": log,
+            }
             self.process = subprocess.Popen(command, start_new_session=True, **place)
         try:
             until(self.answers, READY_WITHIN, "the portal does not answer")
