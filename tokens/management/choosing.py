@@ -14,6 +14,7 @@ from profiles.models import Kind, Pool, Role, User
 from tokens import secrets
 from tokens.management.token_numbers import NumberFile
 from tokens.models import AccessToken
+from tokens.models.keys import CloseKeys
 from tokens.models.token_set import AccessTokenQuerySet, State
 
 
@@ -110,7 +111,7 @@ FILTERS: dict[str, Callable[[ChoosingCommand, AccessTokenQuerySet, Any], AccessT
     "expires_after": lambda command, tokens, instant: tokens.expiring_between(instant, None),
     "unused_since": lambda command, tokens, instant: tokens.unused_since(instant),
     "never_used": lambda command, tokens, never: tokens.never_used(),
-    "ids_from": lambda command, tokens, file: tokens.numbered(file.numbers),
+    "ids_from": lambda command, tokens, file: tokens.filter(pk__in=CloseKeys(file.numbers)),
 }
 
 

@@ -1,7 +1,7 @@
 """Many keys as one parameter of a query: to write down a thousand of them takes longer than to find their rows."""
 
 from collections.abc import Iterable
-from itertools import islice
+from itertools import chain, islice, pairwise
 from typing import Any
 
 from django.db import connection
@@ -17,12 +17,26 @@ class Keys(Func):
     def __init__(self, keys: Iterable[int]) -> None:
         # In parts: to join millions at once would make a list of as many texts.
         rest = iter(keys)
-        text = ",".join(iter(lambda: ",".join(map(str, islice(rest, 1_000))), ""))
-        listed = f"{{{text}}}" if connection.vendor == "postgresql" else f"[{text}]"
-        super().__init__(Value(listed, output_field=TextField()))
+        parts = iter(lambda: ",".join(map(str, islice(rest, 1_000))), "")
+        shape = "{{{}}}" if connection.vendor == "postgresql" else "[{}]"
+        super().__init__(Value(shape.format(",".join(parts)), output_field=TextField()))
 
     def as_sqlite(self, compiler: Any, connection: Any, **context: Any) -> Any:
         return self.as_sql(compiler, connection, template="SELECT value FROM json_each(%(expressions)s)", **context)
+
+
+class CloseKeys(Keys):
+    """As Keys, for millions: each is written as its distance from the one before. Where keys lie close together the
+    text, of which a query makes many copies, takes a quarter of the memory."""
+
+    template = "SELECT (sum(step) OVER (ROWS UNBOUNDED PRECEDING))::bigint FROM unnest(%(expressions)s::bigint[]) step"
+
+    def __init__(self, keys: Iterable[int]) -> None:
+        super().__init__(key - before for before, key in pairwise(chain([0], keys)))
+
+    def as_sqlite(self, compiler: Any, connection: Any, **context: Any) -> Any:
+        template = "SELECT sum(value) OVER (ROWS UNBOUNDED PRECEDING) FROM json_each(%(expressions)s)"
+        return self.as_sql(compiler, connection, template=template, **context)
 
 
 class KeysOf(Subquery):
