@@ -4,8 +4,10 @@ import re
 import shlex
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
+from django.test import Client
 
 from osmo_portal.lists import PAGE_SIZE
 from profiles.models import Pool, Role, User
@@ -71,6 +73,17 @@ def test_each_example_does_what_it_says(cast: Cast, rest: Rest):
             known |= {"$DIGEST": shown["digest"], "token-operations/1/": f"token-operations/{shown['id']}/"}
     assert statuses == [200, 201, 200, 200, 204, 201, 200, 200, 200]
     assert Pool.objects.get(pk=cast.pool.pk).deleted_at
+
+
+def test_a_secret_is_exchanged_as_the_page_says(cast: Cast):
+    (call,) = re.findall(r"^JWT=\$\((curl .*?) \| python3", re.sub(r"\\\n", " ", PAGE), re.MULTILINE)
+    words = shlex.split(call.replace("$SECRET", str(cast.user_token().plaintext)))
+    method, address, content_type, body = (words[words.index(flag) + 1] for flag in ("-X", "POST", "-H", "-d"))
+
+    answer = Client().generic(method, urlsplit(address).path, body, content_type.partition(": ")[2])
+
+    headers = {"authorization": f"Bearer {answer.json()['token']}"}
+    assert Client().get("/api/v1/whoami", headers=headers).json()["user"] == "ada"
 
 
 def test_it_names_every_route_filter_and_action_that_there_is(cast: Cast):

@@ -90,15 +90,38 @@ def test_an_administrator_works_at_a_terminal(osmo: Osmo, sign_in: SignIn) -> No
     assert said(osmo, "token", "delete", "trainer", "--service") == "Access token trainer deleted\n"
 
 
-def test_an_administrator_configures_as_the_page_says(osmo: Osmo, sign_in: SignIn, tmp_path: Path) -> None:
+def examples(section: str) -> list[str]:
+    """The commands under that heading of docs/cli.md; tests/test_docs_cli.py has those of the released clients."""
     page = (Path(__file__).parents[2] / "docs" / "cli.md").read_text()
-    section = page.partition("## Roles and pools")[2].partition("## ")[0]
-    examples = re.findall(r"^\$ osmo (config .+)$", section, re.MULTILINE)
+    return re.findall(r"^\$ osmo (.+)$", page.partition(f"\n## {section}\n")[2].partition("\n## ")[0], re.MULTILINE)
+
+
+def test_the_first_examples_of_the_page_do_what_they_say(
+    cast: Cast, osmo: Osmo, sign_in: SignIn, live_server: LiveServer
+) -> None:
+    by_browser, by_token = [line.replace("http://127.0.0.1:8000", live_server.url) for line in examples("Log in")]
+    secret = str(cast.user_token().plaintext)
+    sign_in("grace")
+
+    told = {}
+    for example in [by_browser, *examples("Tokens"), *examples("Profile and pools")]:
+        told[example] = said(osmo, *shlex.split(example.replace("2026-12-31", str(in_days(31)))))
+    assert "Visit " in told[by_browser]
+    assert told[by_browser].endswith("Successfully logged in. Welcome grace.\n")
+    assert "my-token" in told["token list"]
+    assert "my-robot" in told["token list --service"]
+    assert len([text for text in told.values() if SECRET.search(text)]) == 2
+    assert "my_pool" in told["pool list"]
+    assert "default: my_pool" in said(osmo, "profile", "list")
+    assert said(osmo, *shlex.split(by_token.replace("osmo_…", secret))).endswith("Welcome Ada L..\n")
+
+
+def test_an_administrator_configures_as_the_page_says(osmo: Osmo, sign_in: SignIn, tmp_path: Path) -> None:
     file = tmp_path / "role.json"
     sign_in("grace")
 
     told = {}
-    for example in examples:
+    for example in examples("Roles and pools"):
         command, shown, _ = example.partition(" > role.json")
         told[command] = said(osmo, *shlex.split(command.replace("role.json", str(file))))
         if shown:
