@@ -5,9 +5,10 @@ from typing import Any
 
 import pytest
 from django.db import OperationalError, connection, transaction
-from django.db.models import BooleanField, CharField, DateTimeField
+from django.db.models import BooleanField, CharField, DateTimeField, Func, Value
 from django.utils import timezone
 
+from osmo_portal import postgresql
 from osmo_portal.compiled import Compiled, Given
 from profiles.models import User
 from tests.cast import Cast
@@ -81,3 +82,52 @@ def test_what_the_server_refuses_is_not_asked_again(cast: Cast) -> None:
         NAMED.rows(name="ada")
 
     assert len(asked) == 1
+
+
+@pytest.fixture
+def unwatched(transactional_db: None) -> Compiled:
+    """Nobody counts queries, and no transaction is open: so as in production."""
+    assert not connection.queries_logged
+    assert connection.get_autocommit()
+    Cast()
+    return Compiled(lambda: User.objects.filter(username=Given("name", CharField())).values_list(*COLUMNS))
+
+
+def test_by_the_driver_itself_it_reads_the_same(unwatched: Compiled) -> None:
+    for name in ("ada", "robot", "nobody' OR 1=1 --", "é\\x%s"):
+        expected = list(User.objects.filter(username=name).values_list(*COLUMNS))
+
+        assert [unwatched.rows(name=name) for _ in range(3)] == [expected] * 3
+
+
+@pytest.mark.skipif(connection.vendor == "sqlite", reason="SQLite prepares nothing by name.")
+def test_what_the_server_forgot_is_prepared_anew(unwatched: Compiled) -> None:
+    unwatched.rows(name="ada")
+    with connection.cursor() as cursor:
+        cursor.execute("DEALLOCATE ALL")
+
+    assert [row[1] for row in unwatched.rows(name="ada")] == ["ada"]
+
+
+@pytest.mark.skipif(connection.vendor == "sqlite", reason="SQLite has no such limit.")
+def test_a_limit_of_the_server_is_told_as_by_the_driver(unwatched: Compiled) -> None:
+    slow = Compiled(lambda: User.objects.annotate(slept=Func(Value(5.0), function="pg_sleep")).values_list("slept"))
+    with connection.cursor() as cursor:
+        cursor.execute("SET statement_timeout = 50")
+
+    with pytest.raises(OperationalError, match="statement timeout") as error:
+        slow.rows()
+
+    assert postgresql.state_of(error.value) == "57014"
+    assert unwatched.rows(name="nobody") == []
+    connection.close()
+
+
+def test_within_a_transaction_it_sees_what_was_done_there(unwatched: Compiled) -> None:
+    unwatched.rows(name="ada")
+    with transaction.atomic():
+        User._base_manager.filter(username="ada").update(username="lovelace")
+
+        assert len(unwatched.rows(name="lovelace")) == 1
+        transaction.set_rollback(True)
+    assert unwatched.rows(name="lovelace") == []
