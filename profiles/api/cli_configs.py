@@ -66,10 +66,14 @@ class NamedConfigs(ConfigView):
         return found
 
     def account(self, asked: dict[str, Any], default: str, name: str = "") -> Account:
-        description = asked.get("description")
-        if not isinstance(description, str | None):
-            raise Unprocessable("description must be text.")
-        return Account(name, (description or "").strip() or default, texts(asked, "tags"))
+        return Account(name, described(asked) or default, texts(asked, "tags"))
+
+    def asked_of(self, name: str) -> tuple[Any, Account]:
+        """What one is to become, and what is said with it."""
+        asked, kind = self.asked(), self.model.config_type.lower()
+        if "configs" not in asked:
+            raise Unprocessable(f"configs is missing: the {kind}.")
+        return asked["configs"], self.account(asked, f"Put complete {kind} {name}", name)
 
     def end(self, name: str) -> Response:
         by = Actor.of(self.request)
@@ -110,11 +114,8 @@ class OneRole(Roles):
         return Response(shown_role(role.name, role.configuration, older=self.older))
 
     def put(self, request: Request, name: str) -> Response:  # type: ignore[override]
-        asked = self.asked()
-        if "configs" not in asked:
-            raise Unprocessable("configs is missing: the role.")
-        account = self.account(asked, f"Put complete role {name}", name)
-        self.put_down([asked_role(asked["configs"], older=self.older, name=name)], account)
+        body, account = self.asked_of(name)
+        self.put_down([asked_role(body, older=self.older, name=name)], account)
         return Response(None)
 
     def delete(self, request: Request, name: str) -> Response:
@@ -157,10 +158,8 @@ class OnePool(Pools):
         return Response(self.shown(self.known(name)))
 
     def put(self, request: Request, name: str) -> Response:  # type: ignore[override]
-        asked = self.asked()
-        if "configs" not in asked:
-            raise Unprocessable("configs is missing: the pool.")
-        self.put_down({name: asked["configs"]}, self.account(asked, f"Put complete pool {name}", name))
+        body, account = self.asked_of(name)
+        self.put_down({name: body}, account)
         return Response(None)
 
     def patch(self, request: Request, name: str) -> Response:
@@ -227,13 +226,8 @@ class History(ConfigView):
 class Rollback(ConfigView):
     def post(self, request: Request) -> Response:
         asked = self.asked()
-        revision = asked.get("revision")
-        if not isinstance(revision, int) or isinstance(revision, bool) or revision < 1:
-            raise Unprocessable("revision must be a number from 1.")
-        if not isinstance(asked.get("description"), str | None):
-            raise Unprocessable("description must be text.")
+        revision, description = from_one(asked.get("revision")), described(asked)
         model = MODELS[config_type(asked.get("config_type"))]
-        description = (asked.get("description") or "").strip()
         model.roll_back(revision, by=Actor.of(request), description=description, tags=texts(asked, "tags"))
         return Response(None)
 
@@ -303,9 +297,14 @@ def refuse_elsewhere(kind: str) -> NoReturn:
 
 
 def known_revision(kind: str, revision: int) -> Revision:
-    if revision < 1:
+    which = from_one(revision)
+    return Revision.known(named_type(kind), which)
+
+
+def from_one(revision: Any) -> int:
+    if not isinstance(revision, int) or isinstance(revision, bool) or revision < 1:
         raise Unprocessable("revision must be a number from 1.")
-    return Revision.known(named_type(kind), revision)
+    return revision
 
 
 def refuse_twice(names: Iterable[str]) -> None:
@@ -314,6 +313,14 @@ def refuse_twice(names: Iterable[str]) -> None:
         if name in seen:
             raise ValidationError(f"{name[:100]} is listed twice.")
         seen.add(name)
+
+
+def described(asked: dict[str, Any]) -> str:
+    """What is said with a change; nothing, if it is blank."""
+    found = asked.get("description")
+    if not isinstance(found, str | None):
+        raise Unprocessable("description must be text.")
+    return (found or "").strip()
 
 
 def texts(asked: dict[str, Any], name: str) -> list[str] | None:

@@ -189,10 +189,7 @@ def _guaranteed(resources: Fields) -> int:
 
 
 def asked_pool(body: Any, *, name: str, now: Fields | None) -> Fields:
-    """The fields to change. `now` is what is configured, or nothing for a new pool.
-
-    What was shown and comes back as it was stays as it is: defaults are not written down by that.
-    """
+    """The fields to change. `now` is what is configured, or nothing for a new pool."""
     known = _object(body, f"The pool {name[:100]}")
     if not (len(name) <= names.MAX_LENGTH and names.pool_name.fits(name)):
         raise ValidationError(
@@ -205,15 +202,21 @@ def asked_pool(body: Any, *, name: str, now: Fields | None) -> Fields:
         "maintenance": _a(bool, known, "enable_maintenance", default=False),
     }
     before = now or {"description": "", "backend": "", "maintenance": False, "quota_limit": 0, "spec": {}}
-    shown, spec = shown_pool(name, before), before["spec"]
+    shown = shown_pool(name, before)
     sent = {key: value for key, value in known.items() if key not in OWN | TOLD}
-    fields["spec"] = {key: spec[key] for key in sent if key in spec and sent[key] == shown[key]}
-    fields["spec"] |= {key: value for key, value in sent.items() if key not in shown or value != shown[key]}
+    fields["spec"] = _spec(sent, shown, before["spec"])
     fields["quota_limit"] = before["quota_limit"]
     if sent.get("resources") != shown["resources"]:
         fields["quota_limit"] = _guaranteed(_checked_resources(sent.get("resources")))
     _check_platforms(shown_pool(name, {**before, **fields}))
     return fields
+
+
+def _spec(sent: Fields, shown: Fields, spec: Fields) -> Fields:
+    """What was shown and comes back as it was stays as it is: defaults are not written down by that."""
+    same = {key for key in sent if key in shown and sent[key] == shown[key]}
+    kept = {key: spec[key] for key in sent if key in same & spec.keys()}
+    return kept | {key: value for key, value in sent.items() if key not in same}
 
 
 def merged(shown: Any, changes: Any) -> Any:
@@ -265,8 +268,8 @@ def _agreed(body: Fields, name: str | None, what: str) -> str:
 def _object(value: Any, what: str, keys: set[str] | None = None) -> Fields:
     if not isinstance(value, dict):
         raise Unprocessable(f"{what} must be an object.")
-    for key in sorted(set(value) - keys) if keys is not None else ():
-        raise Unprocessable(f"{what} has no {key[:100]}. It has {', '.join(sorted(keys or ()))}.")
+    if keys and (unknown := sorted(set(value) - keys)):
+        raise Unprocessable(f"{what} has no {unknown[0][:100]}. It has {', '.join(sorted(keys))}.")
     return value
 
 

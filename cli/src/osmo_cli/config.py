@@ -17,7 +17,7 @@ import typer
 
 from osmo_cli.arguments import FormatOption, SeveralValues
 from osmo_cli.errors import OsmoError, errors_as
-from osmo_cli.output import Format, printable, say, say_json, table
+from osmo_cli.output import printable, say, say_json, table
 from osmo_cli.wire import Portal
 
 CONFIGS = "/api/configs"
@@ -75,7 +75,7 @@ def list_configs(format_type: FormatOption = "text") -> None:
     """Show the current revision of roles and of pools."""
     with errors_as(format_type):
         now = f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S.%f}"
-        entries = _entries({"omit_data": "True", "at_timestamp": now})
+        entries = _entries(Portal(), omit_data="True", at_timestamp=now)
         if format_type == "json":
             say_json({"configs": entries})
             return
@@ -96,8 +96,7 @@ def show_config(
 def _data(portal: Portal, kind: str, revision: int | None = None) -> Any:
     if revision is None:
         return portal.get(path_of(kind), object)
-    params = {"config_types": kind, "omit_data": "False", "revision": revision}
-    entries = portal.get(HISTORY, dict, params=params).get("configs")
+    entries = _entries(portal, config_types=kind, omit_data="False", revision=revision)
     if not entries:
         raise OsmoError("No config found matching the specified criteria")
     return entries[0].get("data")
@@ -148,20 +147,16 @@ def show_history(
             "tags": tags,
             **{key: _in_utc(text) for key, text in times.items() if text},
         }
-        params = {"omit_data": "True", "offset": offset, "limit": count, "order": order.upper()}
-        entries = _entries(params | {key: value for key, value in wishes.items() if value})
-        _show_history(entries, format_type)
+        wishes = {key: value for key, value in wishes.items() if value}
+        entries = _entries(Portal(), omit_data="True", offset=offset, limit=count, order=order.upper(), **wishes)
+        if format_type == "json":
+            say_json({"configs": entries})
+        else:
+            say(table([HEADER], [_row(entry) for entry in entries]) + "\n")
 
 
-def _show_history(entries: list[dict[str, Any]], format_type: Format) -> None:
-    if format_type == "json":
-        say_json({"configs": entries})
-    else:
-        say(table([HEADER], [_row(entry) for entry in entries]) + "\n")
-
-
-def _entries(params: dict[str, Any]) -> list[dict[str, Any]]:
-    found = Portal().get(HISTORY, dict, params=params).get("configs")
+def _entries(portal: Portal, **params: Any) -> list[dict[str, Any]]:
+    found = portal.get(HISTORY, dict, params=params).get("configs")
     return [entry for entry in found or [] if isinstance(entry, dict)]
 
 
@@ -209,8 +204,7 @@ def diff_revisions(
 
 
 def _current(portal: Portal, kind: str) -> int:
-    params = {"config_types": kind, "order": "DESC", "limit": 1}
-    entries = portal.get(HISTORY, dict, params=params).get("configs")
+    entries = _entries(portal, config_types=kind, order="DESC", limit=1)
     if not entries:
         raise OsmoError(f"No config history entries found for type {kind}")
     return int(entries[0]["revision"])
@@ -232,7 +226,8 @@ def set_config(
     if config_type(config) != "ROLE":
         raise OsmoError(f"Setting of {config} config is not supported")
     role = _generated(name, kind.lower(), field)
-    with _described("set", description, tags) as account, _wrapped("setting config"):
+    account = _described("set", description, tags)
+    with _wrapped("setting config"):
         Portal().put(path_of("ROLE", name), json={"configs": role, **account})
         say(f'Successfully set ROLE config "{name}"')
 
@@ -274,7 +269,8 @@ def update_config(
     if wanted == now:
         say("No changes were made to the config.")
         return
-    with _described("update", description, tags) as account, _wrapped("updating config"):
+    account = _described("update", description, tags)
+    with _wrapped("updating config"):
         _send(portal, kind, name, wanted, account)
         say(f"Successfully updated {kind} config")
 
@@ -313,7 +309,8 @@ def delete_config(
         return
     if not name:
         raise OsmoError("Name is required when deleting a config")
-    with _described("delete", description, tags) as account, _wrapped("deleting config"):
+    account = _described("delete", description, tags)
+    with _wrapped("deleting config"):
         Portal().delete(path_of(kind, name), json=account)
         say(f'Successfully deleted {kind} config "{name}"')
 
@@ -326,10 +323,9 @@ def roll_back(
 ) -> None:
     """Make all roles, or all pools, what they were at a revision."""
     kind, number = revision_of(revision)
-    with _described("rollback", description, tags) as account:
-        asked = {"revision": number, "config_type": kind, **account}
-        Portal().post(f"{HISTORY}/rollback", object, json=asked)
-        say(f"Successfully rolled back {kind} to revision {number}.")
+    asked = {"revision": number, "config_type": kind, **_described("rollback", description, tags)}
+    Portal().post(f"{HISTORY}/rollback", object, json=asked)
+    say(f"Successfully rolled back {kind} to revision {number}.")
 
 
 @app.command("tag", cls=SeveralValues)
@@ -348,8 +344,7 @@ def tag_revision(
         say(f"Successfully updated tags for {config}")
 
 
-@contextmanager
-def _described(what: str, description: str | None, tags: list[str] | None) -> Iterator[dict[str, Any]]:
+def _described(what: str, description: str | None, tags: list[str] | None) -> dict[str, Any]:
     """What is said with a change. Without a text nothing is changed, and that is no error."""
     text = description or "\n".join(
         line for line in _edited(EDITOR_HINT, ".txt").splitlines() if not line.startswith("#")
@@ -357,7 +352,7 @@ def _described(what: str, description: str | None, tags: list[str] | None) -> It
     if not text.strip():
         say(f"Aborting {what} due to empty description.")
         raise typer.Exit(0)
-    yield {"description": text.strip(), **({"tags": tags} if tags else {})}
+    return {"description": text.strip(), **({"tags": tags} if tags else {})}
 
 
 @contextmanager
