@@ -9,6 +9,7 @@ from typing import Any
 from django.http import HttpResponse
 from drf_spectacular.generators import SchemaGenerator
 from drf_spectacular.renderers import OpenApiJsonRenderer, OpenApiJsonRenderer2
+from rest_framework.renderers import JSONRenderer
 from rest_framework.request import Request
 
 from osmo_portal.openapi_examples import EXAMPLES
@@ -61,7 +62,7 @@ class Description(RestView):
 def _description() -> bytes:
     """Written once by each process: that takes many times what any other answer does."""
     generator: Any = SchemaGenerator
-    return bytes(OpenApiJsonRenderer().render(generator().get_schema(public=True), renderer_context={}))
+    return bytes(JSONRenderer().render(generator().get_schema(public=True)))
 
 
 def complete(result: dict[str, Any], **_: Any) -> dict[str, Any]:
