@@ -36,7 +36,12 @@ def bulk(kind: str) -> None:
     print(f"\nGoals: {GOALS[kind]} times one bare UPDATE, {LONGEST_WAIT} ms on PostgreSQL, {MEMORY} MB.", flush=True)
 
 
-WORDS = {"bare": "one bare UPDATE", "expire": "the way in", "operation": "an operation, run"}
+WORDS = {
+    "bare": "one bare UPDATE",
+    "floor": "the same, and one INSERT of lines",
+    "expire": "the way in",
+    "operation": "an operation, run",
+}
 BY_THE_PORTAL = ("expire", "operation")
 
 
