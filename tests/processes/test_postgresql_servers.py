@@ -41,6 +41,24 @@ default_pool_size = 2
 """
 
 
+WALK = """
+from django.conf import settings
+from django.contrib import admin
+from django.test import Client
+from django.urls import reverse
+from osmo_portal import metrics
+from profiles.models import User
+settings.STORAGES["staticfiles"]["BACKEND"] = "django.contrib.staticfiles.storage.StaticFilesStorage"
+client = Client(headers={"host": "127.0.0.1"})
+client.force_login(User.objects.get(username="admin"))
+for model in admin.site._registry:
+    address = reverse(f"admin:{model._meta.app_label}_{model._meta.model_name}_changelist")
+    print(model._meta.model_name, client.get(address).status_code)
+for place in ("replica", "primary"):
+    print(place, metrics.LISTS.labels(place)._value.get())
+"""
+
+
 class Servers:
     """A primary that shows a certificate, its replica, and a database that its owner is no superuser in."""
 
@@ -141,6 +159,7 @@ def test_the_portal_stands_on_several_servers(servers: Servers, tmp_path: Path) 
         lists = Lists(client, secret)
         it_speaks_tls(servers)
         a_list_is_never_older_than_its_request(servers, lists)
+        every_list_of_the_console_comes_from_the_replica(site)
         without_the_replica_lists_come_from_the_primary(servers, lists, site)
     a_server_that_cannot_prove_itself_is_not_talked_to(servers, keys)
     behind_pgbouncer_all_holds(servers, tmp_path, secret, keys)
@@ -171,6 +190,15 @@ def a_list_is_never_older_than_its_request(servers: Servers, lists: Lists) -> No
     servers.on_standby("SELECT pg_wal_replay_resume()")
     until(lambda: lists.place() == "replica", 30, "the replica is not read again")
     assert "short" not in lists.names()
+
+
+def every_list_of_the_console_comes_from_the_replica(site: Site) -> None:
+    said = dict(line.split() for line in site.manage("shell", "--verbosity", "0", "-c", WALK).splitlines())
+
+    assert float(said.pop("primary")) == 0
+    assert float(said.pop("replica")) >= len(said)
+    assert {*said.values()} == {"200"}
+    assert "accesstoken" in said
 
 
 def without_the_replica_lists_come_from_the_primary(servers: Servers, lists: Lists, site: Site) -> None:
