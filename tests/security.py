@@ -1,5 +1,6 @@
 """The security lines and their tests. `python -m tests.security` runs them and counts for each line what passed."""
 
+import os
 import subprocess
 import sys
 import tomllib
@@ -33,7 +34,9 @@ def run(arguments: list[str]) -> int:
     with TemporaryDirectory() as folder:
         report = Path(folder) / "report.xml"
         command = [sys.executable, "-m", "pytest", "-q", f"--junit-xml={report}", *arguments, *everything]
-        code = subprocess.run(command, cwd=HERE.parent, check=False).returncode
+        # Whoever leaves a test out because another run has it must know that there is no other one.
+        told = os.environ | {"SECURITY_LINES": "1"}
+        code = subprocess.run(command, cwd=HERE.parent, env=told, check=False).returncode
         if not report.exists():
             return code or 1
         outcomes = _outcomes(report)
