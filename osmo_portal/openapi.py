@@ -19,6 +19,7 @@ from osmo_portal.rest import RestView
 JSON = "application/json"
 RECORDS = re.compile(r"/api/v1/(users|roles|pools|assignments|tokens)(/\{id\}(/[a-z-]+)?)?")
 NO_VERSION = re.compile(r"/api/v1/users/\{id\}/hand-over-accounts")
+FOR_SOME = {"Role": {"policies"}}  # members that not every caller is shown
 MEANINGS = {
     400: "Something in the request is wrong; `errors` says what, by field or parameter.",
     401: "Nobody is signed in, or the token has ended; its holder is told why.",
@@ -70,6 +71,8 @@ def complete(result: dict[str, Any], **_: Any) -> dict[str, Any]:
     schemas = result["components"]["schemas"]
     schemas["Problem"] = PROBLEM
     result["components"]["responses"] = {f"Problem{status}": _problem(status) for status in MEANINGS}
+    for name, members in FOR_SOME.items():
+        schemas[name]["required"] = [one for one in schemas[name]["required"] if one not in members]
     for path, method, operation in _operations(result):
         body = operation.get("requestBody")
         if body:

@@ -2,14 +2,16 @@
 
 import re
 import shlex
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+import typer.main
 import yaml
 from pytest_django.live_server_helper import LiveServer
 
+from osmo_cli.main import app
 from osmo_portal.events.actor import Door
 from profiles.models import Pool, Role
 from tests.cast import PLAIN_ROLE, POOL_ROLE, Cast, in_days
@@ -139,6 +141,23 @@ def test_an_administrator_configures_as_the_page_says(osmo: Osmo, sign_in: SignI
     assert '+    "name": "osmo-team-a",' in told["config diff ROLE:3 ROLE"].splitlines()
     assert Pool.objects.existing().filter(name="my_pool").exists()
     assert not Role.objects.existing().filter(name="osmo-team-a").exists()
+
+
+def commands(group: Any, *above: str) -> Iterator[tuple[str, ...]]:
+    for name, one in group.commands.items():
+        yield from commands(one, *above, name) if hasattr(one, "commands") else [(*above, name)]
+
+
+def test_every_command_is_run_here() -> None:
+    called = re.findall(r'osmo(?:, |\()("[a-z]+"(?:, "[a-z]+")*)', Path(__file__).read_text())
+    run = [[*re.findall(r"\w+", words)] for words in called]
+    for section in ("Log in", "Tokens", "Profile and pools", "Roles and pools"):
+        run += [shlex.split(words) for words in examples(section)]
+
+    known = {*commands(typer.main.get_command(app))}
+
+    assert len(known) > 20
+    assert {command for command in known if not any(words[: len(command)] == [*command] for words in run)} == set()
 
 
 @pytest.mark.parametrize("form", ["{secret}", "{url}/api/auth/jwt/access_token?access_token={secret}"])
