@@ -59,7 +59,7 @@ def terminals_are_signed_in_for_a_while(**kwargs: Any) -> list[CheckMessage]:
     if 0 <= settings.TERMINAL_DAYS <= 365 and settings.TERMINAL_IDLE_DAYS >= 1:
         return []
     hint = "The defaults are 30 and 14. With TERMINAL_DAYS=0 no terminal is signed in."
-    return [Error("TERMINAL_DAYS is not between 0 and 365, or TERMINAL_IDLE_DAYS below 1.", hint=hint, id="osmo.E020")]
+    return [Error("TERMINAL_DAYS is not between 0 and 365, or TERMINAL_IDLE_DAYS below 1.", hint=hint, id="osmo.E014")]
 
 
 @register()

@@ -101,7 +101,7 @@ def test_a_maximum_lifetime_within_bounds_is_no_error(settings: Any, days: int) 
 def test_how_long_terminals_are_signed_in_is_bounded(settings: Any, days: int, idle: int, wrong: bool) -> None:
     settings.TERMINAL_DAYS, settings.TERMINAL_IDLE_DAYS = days, idle
 
-    assert ("osmo.E020" in found()) == wrong
+    assert ("osmo.E014" in found()) == wrong
 
 
 @pytest.mark.parametrize("name", ["CLI_VERSION", "CLI_LATEST_VERSION", "CLI_MIN_VERSION"])
