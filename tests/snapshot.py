@@ -9,6 +9,7 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple, TypeVar
 
+import pytest
 from django.apps import apps
 from django.db import connection, models, transaction
 from django.db.models.sql import InsertQuery, UpdateQuery
@@ -22,9 +23,6 @@ Result = TypeVar("Result")
 Model = type[models.Model]
 Rows = dict[Any, models.Model]  # by their key
 Statement = tuple[str, Any]  # with its parameters
-
-# A copy in memory stores nothing.
-Plaintext.__deepcopy__ = lambda secret, memo: secret  # type: ignore[attr-defined]
 
 LASTS = timedelta(minutes=5)  # what was made just now is still what was made just now
 
@@ -56,12 +54,19 @@ def scene(name: str, make: Callable[[], Result]) -> Result:
         with transaction.atomic(), connection.cursor() as cursor:
             for statement, parameters in kept.statements:
                 cursor.execute(statement, parameters)
-        return copy.deepcopy(kept.result)
+        return _copied(kept.result)
     before = {model: _rows(model) for model in _models()}
     result = make()
     statements = [statement for model, rows in before.items() for statement in _since(model, rows)]
-    _kept[where] = _Scene(timezone.now(), statements, copy.deepcopy(result))
+    _kept[where] = _Scene(timezone.now(), statements, _copied(result))
     return result
+
+
+def _copied(result: Result) -> Result:
+    """With its secrets, which nobody else may copy."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Plaintext, "__deepcopy__", lambda secret, memo: secret, raising=False)
+        return copy.deepcopy(result)
 
 
 def _models() -> list[Model]:
