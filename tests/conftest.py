@@ -40,7 +40,7 @@ settings.WHITENOISE_AUTOREFRESH = True  # finds the files where they are, withou
 hypothesis.settings.register_profile("ci", derandomize=True, deadline=None, database=None)
 hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
 
-MEASURED_CASES = 8
+MEASURED_CASES = 2
 _cases: Counter[str] = Counter()
 
 WIRE_ROWS = "test_wire_conformance.py::test_the_released_clients"
