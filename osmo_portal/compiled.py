@@ -13,8 +13,6 @@ from django.db.backends.utils import CursorDebugWrapper, CursorWrapper
 from django.db.models import Expression, Field, QuerySet
 from psycopg import Cursor
 
-from osmo_portal import prepared
-
 
 class Given(Expression):
     """A value that a compiled query is given each time it runs."""
@@ -29,7 +27,7 @@ class Given(Expression):
 
 class _Statement(NamedTuple):
     sql: str  # with %s for each value, as Django writes it
-    driver_sql: str  # as the driver wants it: libpq, or that of SQLite
+    driver_sql: str  # as the driver wants it
     values: Sequence[Any]
     converters: dict[int, tuple[Sequence[Callable[..., Any]], Any]]
 
@@ -65,9 +63,9 @@ class Compiled:
         connection = connections[DEFAULT_DB_ALIAS]
         compiler = self._build().query.get_compiler(connection=connection)
         sql, values = compiler.as_sql()
-        marks = [f"${number}" if connection.vendor == "postgresql" else "?" for number, _ in enumerate(values, 1)]
+        driver_sql = sql if connection.vendor == "postgresql" else sql % (*["?"] * len(values),)
         converters = compiler.get_converters(column for column, *_ in compiler.select)
-        return _Statement(sql, sql % tuple(marks), values, converters)
+        return _Statement(sql, driver_sql, values, converters)
 
 
 def _fetched(connection: Any, statement: _Statement, values: list[Any]) -> list[tuple[Any, ...]]:
@@ -92,11 +90,8 @@ def _executed(connection: Any, statement: _Statement, values: list[Any]) -> list
             cursor.execute(statement.sql, values)
             return list(cursor.fetchall())
     with connection.wrap_database_errors:
-        if connection.vendor != "postgresql":
-            return list(raw.execute(statement.driver_sql, values).fetchall())
-        if raw.autocommit and raw.prepare_threshold is not None:
-            return prepared.rows(raw, statement.driver_sql, values)
-        return list(Cursor(raw).execute(statement.sql, values).fetchall())
+        driver = Cursor(raw) if connection.vendor == "postgresql" else raw
+        return list(driver.execute(statement.driver_sql, values).fetchall())
 
 
 class _Logged(CursorDebugWrapper):

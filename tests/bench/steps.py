@@ -222,12 +222,11 @@ def _bare_exchange() -> dict[str, float]:
     connection.ensure_connection()
     raw = connection.connection
     cursor = psycopg.Cursor(raw) if connection.vendor == "postgresql" else sqlite3.Connection.cursor(raw)
-    sql = statement.sql if connection.vendor == "postgresql" else statement.driver_sql
     now = DateTimeField().get_db_prep_value(timezone.now(), connection)
 
     def look_up(digest: bytes) -> None:
         cursor.execute(
-            sql,
+            statement.driver_sql,
             [digest if isinstance(one, Given) and one.name == "digest" else now for one in statement.values],
         )
         cursor.fetchall()
