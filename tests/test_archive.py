@@ -173,7 +173,7 @@ def test_a_file_that_does_not_read_as_it_was_written_removes_nothing(
     cast: Cast, aged: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "x"
-    monkeypatch.setattr(archiving, "_sync_folder", lambda folder: path.write_text(path.read_text()[1:]))
+    monkeypatch.setattr(archiving, "sync_folder", lambda folder: path.write_text(path.read_text()[1:]))
 
     with pytest.raises(ValueError):  # noqa: PT011  (json says it in its own words)
         archive(a_month_ago(), path, by=cast.by("grace"))

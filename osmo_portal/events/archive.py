@@ -16,6 +16,7 @@ from django.core.exceptions import PermissionDenied, ValidationError
 from django.db import connection, transaction
 from django.utils import timezone
 
+from osmo_portal.durable import sync_folder
 from osmo_portal.events import chain, files
 from osmo_portal.events.actor import Actor
 from osmo_portal.events.models import Archive, Event, EventLine, EventQuerySet
@@ -147,7 +148,7 @@ def _written(path: Path, before: datetime) -> Archive | None:
             made = _write(file, events, number, previous)
             file.flush()
             os.fsync(file.fileno())
-        _sync_folder(path.parent)
+        sync_folder(path.parent)
         _require_as_written(path, made)
     except BaseException:  # its row is not there, so nothing counts on it
         path.unlink()
@@ -218,12 +219,3 @@ def _delete(statement: str, parameters: list[int]) -> int:
 
 def _end(said: dict[str, Any]) -> Archive:
     return Archive(**{**said, "until": datetime.fromisoformat(said["until"])})
-
-
-def _sync_folder(path: Path) -> None:
-    """So that the file is still found after a loss of power."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

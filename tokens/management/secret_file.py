@@ -7,6 +7,7 @@ from pathlib import Path
 
 from django.core.management.base import CommandError
 
+from osmo_portal.durable import sync_folder
 from tokens import kubernetes
 from tokens.models import AccessToken
 
@@ -24,7 +25,7 @@ class SecretFile:
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
         try:
             self._descriptor = os.open(path, flags, 0o600)
-            _sync_folder(path.parent)
+            sync_folder(path.parent)
         except FileExistsError:
             raise CommandError(f"{path} is there already. Give a new file: nothing is overwritten.") from None
         except OSError as error:
@@ -51,12 +52,3 @@ def as_line(token: AccessToken) -> str:
 def as_document(token: AccessToken) -> str:
     """A document of a YAML file of many."""
     return f"---\n{kubernetes.manifest(token)}"
-
-
-def _sync_folder(path: Path) -> None:
-    """So that the file is still found after a loss of power."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
