@@ -24,35 +24,12 @@ from cryptography.fernet import Fernet
 from tests.faults import first_schema
 from tests.faults.servers import Postgres
 from tests.faults.site import HERE, LOG, Broken, Load, Site, free_port
+from tests.processes import nginx
 
 FIRST = "65faf28ab88502d4a435738b068fba102045fd90"  # the last commit with the first released schema
 TOKENS = int(os.environ.get("UPGRADE_TOKENS", "2000000"))
 STEADY = 20  # seconds of load before anything changes, to compare with
-NGINX = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin:/sbin")
-CONFIGURATION = """
-worker_processes 1;
-pid {home}/nginx.pid;
-error_log {home}/nginx.log;
-events {{ }}
-http {{
-    access_log off;
-    client_body_temp_path {home}/body;
-    proxy_temp_path {home}/proxy;
-    fastcgi_temp_path {home}/fastcgi;
-    uwsgi_temp_path {home}/uwsgi;
-    scgi_temp_path {home}/scgi;
-    upstream portals {{ {servers} }}
-    server {{
-        listen 127.0.0.1:{port};
-        location / {{
-            proxy_pass http://portals;
-            proxy_next_upstream off;
-            proxy_set_header Host $host;
-            proxy_set_header X-Forwarded-For $http_x_forwarded_for;
-        }}
-    }}
-}}
-"""
+MORE = "proxy_next_upstream off; proxy_set_header X-Forwarded-For $http_x_forwarded_for;"
 
 
 class Front:
@@ -60,12 +37,10 @@ class Front:
 
     def __init__(self, home: Path) -> None:
         self.home, self.port = home, free_port()
-        self.command = [str(NGINX), "-c", str(home / "nginx.conf"), "-e", str(home / "nginx.log")]
+        self.command = [str(nginx.BINARY), "-c", str(home / "nginx.conf"), "-e", str(home / "nginx.log")]
 
     def lead_to(self, sites: list[Site]) -> None:
-        servers = " ".join(f"server 127.0.0.1:{site.port};" for site in sites)
-        said = CONFIGURATION.format(home=self.home, port=self.port, servers=servers)
-        (self.home / "nginx.conf").write_text(said)
+        nginx.configured(self.home, self.port, [site.port for site in sites], more=MORE)
         running = (self.home / "nginx.pid").exists()
         subprocess.run([*self.command, *(["-s", "reload"] if running else [])], check=True)
         time.sleep(2)  # what was asked of those before is answered
@@ -113,7 +88,7 @@ def old_code(home: Path) -> Path:
 
 def main() -> None:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that what was started here ends as well
-    if NGINX is None or shutil.which("git") is None:
+    if nginx.BINARY is None or shutil.which("git") is None:
         raise SystemExit("This needs nginx and git (Debian: apt-get install nginx-light git).")
     with ExitStack() as cleanup:
         home = Path(tempfile.mkdtemp(prefix="osmo-portal-upgrade-"))
