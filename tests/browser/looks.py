@@ -28,9 +28,6 @@ LOOK_FOR_VIOLATIONS = """async () => {
 def faults(page: Page, looks: list[Look]) -> Iterator[str]:
     """What is wrong with the page that is open."""
     weight, requests = weighed(page)
-    if weight <= LIGHTEST:  # at times Chromium tells no size of what its cache gave
-        page.reload()
-        weight, requests = weighed(page)
     if not LIGHTEST < weight <= MAX_WEIGHT or requests > MAX_REQUESTS:
         yield f"it weighs {weight:,} bytes in {requests} requests"
     page.evaluate(AXE_CORE)
