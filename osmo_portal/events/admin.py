@@ -8,7 +8,6 @@ from django.contrib import admin
 from django.db import connection
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, JsonResponse
-from django.urls import reverse
 from django.utils.html import format_html
 
 from osmo_portal.console import words
@@ -184,8 +183,7 @@ class EventSection(Section):
     def token_link(self, event: Event) -> str:
         if event.token_id is None:
             return words.NOTHING
-        url = reverse("admin:tokens_accesstoken_change", args=[event.token_id])
-        return format_html('<a href="{}">token {}</a>', url, event.token_id)
+        return words.link("tokens_accesstoken", event.token_id, f"token {event.token_id}")
 
     def _filter_link(self, name: str, value: str) -> str:
         url = f"{self.address('changelist')}?{urlencode({name: value})}"

@@ -3,7 +3,6 @@ from typing import Any
 from django import forms
 from django.contrib import admin
 from django.http import HttpRequest, HttpResponse
-from django.urls import reverse
 from django.utils.html import format_html
 
 from osmo_portal.console import words
@@ -138,6 +137,5 @@ class ServiceAccountSection(UserSection):
         person = account.accountable
         if person is None:
             return words.badge("nobody")
-        url = reverse("admin:profiles_person_change", args=[person.pk])
         gone = words.badge("left") if person.deleted_at or not person.is_active else ""
-        return format_html('<a href="{}">{}</a> {}', url, person, gone)
+        return format_html("{} {}", words.link("profiles_person", person.pk, person), gone)

@@ -5,7 +5,7 @@ from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import Http404, HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
-from django.urls import path, reverse
+from django.urls import path
 from django.utils.html import format_html
 
 from osmo_portal.console import words
@@ -185,5 +185,4 @@ def quiet_day(when: datetime | None) -> str:
 
 def user_link(user: User) -> str:
     kind = "serviceaccount" if user.is_service_account else "person"
-    url = reverse(f"admin:profiles_{kind}_change", args=[user.pk])
-    return format_html('<a href="{}">{}</a>', url, user)
+    return words.link(f"profiles_{kind}", user.pk, user)

@@ -1,9 +1,10 @@
 """What the API shows of tokens, and what it takes to issue, rotate and end them. A secret is in one answer only."""
 
 import re
-from datetime import timedelta
+from datetime import UTC, timedelta
 from typing import Any, Literal
 
+from django.db.models import DateTimeField
 from django.utils import timezone
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
@@ -24,19 +25,34 @@ from tokens.models.token_set import DEFAULT_GRACE, MAX_GRACE, State
 MAX_FILTERS = 20
 
 
+class StateField(serializers.ChoiceField):
+    """Calls the method. Django REST framework would first ask of each token's what parameters it takes."""
+
+    def get_attribute(self, token: AccessToken) -> State:
+        return token.state()
+
+
+class Instant(serializers.DateTimeField):
+    """In UTC, without asking for each value which time zone is current."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(default_timezone=UTC, **options)
+
+
 class TokenSerializer(serializers.ModelSerializer[AccessToken]):
+    serializer_field_mapping = serializers.ModelSerializer.serializer_field_mapping | {DateTimeField: Instant}
     owner = serializers.SlugRelatedField[User](slug_field="username", read_only=True)
     kind = serializers.CharField(source="owner.kind", read_only=True)
     created_by = serializers.SlugRelatedField[User](slug_field="username", read_only=True, allow_null=True)
     ended_by = serializers.SlugRelatedField[User](slug_field="username", read_only=True, allow_null=True)
-    state = serializers.ChoiceField(choices=State.choices, read_only=True)
+    state = StateField(choices=State.choices, read_only=True)
     roles = serializers.ListField(
         source="role_names", child=serializers.CharField(), read_only=True, help_text="What it carries now."
     )
     lost_roles = serializers.ListField(
         source="lost_role_names", child=serializers.CharField(), read_only=True, help_text="What its owner lost."
     )
-    last_used_at = serializers.DateTimeField(source="last_use.at", read_only=True, allow_null=True)
+    last_used_at = Instant(source="last_use.at", read_only=True, allow_null=True)
     secrets_end_with = serializers.SerializerMethodField(help_text="The last four characters of each live secret.")
 
     class Meta:
