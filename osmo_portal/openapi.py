@@ -20,6 +20,13 @@ JSON = "application/json"
 RECORDS = re.compile(r"/api/v1/(users|roles|pools|assignments|tokens)(/\{id\}(/[a-z-]+)?)?")
 NO_VERSION = re.compile(r"/api/v1/users/\{id\}/hand-over-accounts")
 FOR_SOME = {"Role": {"policies"}}  # members that not every caller is shown
+USUAL = {
+    "_list": "Lists {all}.",
+    "_retrieve": "Shows one {one}.",
+    "_create": "Makes a {one}.",
+    "_partial_update": "Changes a {one}.",
+    "_destroy": "Ends a {one}.",
+}
 MEANINGS = {
     400: "Something in the request is wrong; `errors` says what, by field or parameter.",
     401: "Nobody is signed in, or the token has ended; its holder is told why.",
@@ -74,6 +81,7 @@ def complete(result: dict[str, Any], **_: Any) -> dict[str, Any]:
     for name, members in FOR_SOME.items():
         schemas[name]["required"] = [one for one in schemas[name]["required"] if one not in members]
     for path, method, operation in _operations(result):
+        operation["summary"] = _summary(operation)
         body = operation.get("requestBody")
         if body:
             _close(schemas, body)
@@ -90,6 +98,15 @@ def _operations(result: dict[str, Any]) -> Iterator[tuple[str, str, dict[str, An
     for path, methods in result["paths"].items():
         for method, operation in methods.items():
             yield path, method, operation
+
+
+def _summary(operation: dict[str, Any]) -> str:
+    """The first sentence of what it does; where the view says nothing, what Django REST framework calls it."""
+    if said := operation.get("description"):
+        return re.split(r"(?<=[.?])\s", said)[0]
+    kind = operation["tags"][0].replace("-", " ")
+    done = next(words for action, words in USUAL.items() if operation["operationId"].endswith(action))
+    return done.format(all=kind, one=kind.removesuffix("s"))
 
 
 def _problem(status: int) -> dict[str, Any]:

@@ -112,6 +112,15 @@ def test_every_operation_has_examples_that_fit_what_is_described(cast: Cast):
     assert seen > 60
 
 
+def test_every_operation_says_in_one_sentence_what_it_does(cast: Cast):
+    methods = [*described()["paths"].values()]
+    said = {one["operationId"]: one["summary"] for operations in methods for one in operations.values()}
+
+    assert said["tokens_create"] == "Issues a token."
+    assert said["token_operations_retrieve"] == "Shows one token operation."
+    assert [name for name, summary in said.items() if not (10 < len(summary) < 120 and summary[-1] in ".?")] == []
+
+
 def test_every_operation_describes_its_errors(cast: Cast):
     schema = described()
     for path, methods in schema["paths"].items():

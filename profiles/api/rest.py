@@ -144,6 +144,7 @@ class UserViewSet(ProfilesViewSet):
     @extend_schema(request=RoleToAssign)
     @action(detail=True, methods=["post"], url_path="assign-role")
     def assign_role(self, request: Request, pk: int) -> Response:
+        """Gives the user a role, unless it is held already."""
         user: User = self.get_object()
         asked = self.asked(RoleToAssign)
         with self.as_seen(pk):
