@@ -12,10 +12,12 @@ from django.db.models.functions import Lower
 from django.utils import timezone
 from django.utils.functional import cached_property
 
+from osmo_portal.compiled import Compiled, Given
 from osmo_portal.events.actor import ADMINISTRATOR_ROLE, AUDITORS, OPERATORS, Actor
 from osmo_portal.events.models import Event, EventLine
 from osmo_portal.events.trail import AuditedModel, AuditedQuerySet, audited, record
 from profiles import names
+from profiles.models.assignment import RoleAssignment
 from profiles.models.role import Role
 from profiles.rules import USER_ROLE, require_administrator, require_reason
 from profiles.signals import password_changed, user_deactivated, user_deleted
@@ -24,6 +26,12 @@ from profiles.signals import password_changed, user_deactivated, user_deleted
 class Kind(models.TextChoices):
     PERSON = "person"
     SERVICE = "service", "service account"
+
+
+# Asked by every page and every call of whoever is signed in.
+_USER = Given("user", models.BigIntegerField())
+_HELD_ROLE_NAMES = Compiled(lambda: RoleAssignment.objects.effective().filter(user=_USER).values_list("role__name"))
+_GROUP_NAMES = Compiled(lambda: Group.objects.filter(user=_USER).values_list("name"))
 
 
 class UserQuerySet(AuditedQuerySet["User"]):
@@ -184,13 +192,14 @@ class User(AuditedModel, AbstractBaseUser, PermissionsMixin):
 
     @cached_property
     def held_role_names(self) -> frozenset[str]:
-        return frozenset(self.held_roles().values_list("name", flat=True)) if self.is_active else frozenset()
+        held = _HELD_ROLE_NAMES.rows(user=self.pk) if self.is_active else []
+        return frozenset(name for (name,) in held)
 
     @cached_property
     def group_names(self) -> frozenset[str]:
         if not self.is_active or self.is_service_account:
             return frozenset()
-        return frozenset(self.groups.values_list("name", flat=True))
+        return frozenset(name for (name,) in _GROUP_NAMES.rows(user=self.pk))
 
     def held_roles(self) -> models.QuerySet[Role]:
         return Role.objects.existing().filter(assignments__in=self.assignments.effective())
