@@ -28,7 +28,7 @@ from django.utils import timezone
 
 from osmo_portal.events import triggers
 from osmo_portal.signin import limits
-from tests import output
+from tests import output, snapshot
 from tests.cast import Cast
 from tokens import jwt
 
@@ -120,18 +120,18 @@ def django_db_setup(django_db_setup: None, django_db_blocker: pytest_django.Djan
     """
     flush = TransactionTestCase._fixture_teardown  # type: ignore[attr-defined]
     with django_db_blocker.unblock():
-        pristine = connection.creation.serialize_db_to_string()
+        pristine = snapshot.everything()
 
     def flush_and_reload(case: TransactionTestCase) -> None:
         # Both keep Django from making permissions and content types, which are in `pristine`.
         case.serialized_rollback = True
-        connection._test_serialized_contents = pristine  # type: ignore[attr-defined]
+        connection._test_serialized_contents = ""  # type: ignore[attr-defined]
         triggers.drop(connection)
         try:
             flush(case)
         finally:
             triggers.create(connection)
-        connection.creation.deserialize_db_from_string(pristine)
+        snapshot.write(pristine)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(TransactionTestCase, "_fixture_teardown", flush_and_reload)

@@ -51,15 +51,25 @@ def scene(name: str, make: Callable[[], Result]) -> Result:
     where = (name, last or User.objects.exists())
     kept = _kept.get(where)
     if kept and kept.is_fresh:
-        with transaction.atomic(), connection.cursor() as cursor:
-            for statement, parameters in kept.statements:
-                cursor.execute(statement, parameters)
+        write(kept.statements)
         return _copied(kept.result)
     before = {model: _rows(model) for model in _models()}
     result = make()
     statements = [statement for model, rows in before.items() for statement in _since(model, rows)]
     _kept[where] = _Scene(timezone.now(), statements, _copied(result))
     return result
+
+
+def everything() -> list[Statement]:
+    """What writes all the rows that there are into empty tables."""
+    models = [model for model in apps.get_models(include_auto_created=True) if _has_a_table(model)]
+    return [_insert(model, [*rows.values()]) for model in models if (rows := _rows(model))]
+
+
+def write(statements: list[Statement]) -> None:
+    with transaction.atomic(), connection.cursor() as cursor:
+        for statement, parameters in statements:
+            cursor.execute(statement, parameters)
 
 
 def _copied(result: Result) -> Result:
@@ -72,7 +82,11 @@ def _copied(result: Result) -> Result:
 def _models() -> list[Model]:
     ours = [apps.get_app_config(label) for label in ("profiles", "tokens", "events")]
     found = [model for app in ours for model in app.get_models(include_auto_created=True)]
-    return [model for model in found if not model._meta.proxy and model._meta.managed]
+    return [model for model in found if _has_a_table(model)]
+
+
+def _has_a_table(model: Model) -> bool:
+    return bool(model._meta.managed and not model._meta.proxy)
 
 
 def _rows(model: Model) -> Rows:

@@ -12,6 +12,7 @@ from profiles.management import door
 from profiles.models import Role
 from tests.bulk import many_tokens
 from tests.cast import PLAIN_ROLE, POOL_ROLE, Cast, in_days
+from tests.snapshot import scene
 from tokens.management.commands import expire_tokens as command
 from tokens.models import AccessToken, BulkOperation, LastUse
 from tokens.models.token_set import State
@@ -32,6 +33,10 @@ def living() -> set[str]:
 
 @pytest.fixture
 def tokens(cast: Cast) -> dict[str, AccessToken]:
+    return scene("expire_tokens", lambda: _tokens(cast))
+
+
+def _tokens(cast: Cast) -> dict[str, AccessToken]:
     return {
         "laptop": cast.user_token("ada", "laptop"),
         "phone": cast.user_token("mallory", "phone"),

@@ -19,6 +19,7 @@ from osmo_portal.events.models import Event, EventLine
 from tests import dump
 from tests.bulk import many_tokens
 from tests.cast import PLAIN_ROLE, POOL_ROLE, Cast, in_days
+from tests.snapshot import scene
 from tokens import exchange
 from tokens.management import changing, token_numbers
 from tokens.models import AccessToken, BulkOperation, LastUse
@@ -64,6 +65,10 @@ def named(state: str) -> set[str]:
 
 @pytest.fixture
 def tokens(cast: Cast) -> dict[str, AccessToken]:
+    return scene("sets of tokens", lambda: _tokens(cast))
+
+
+def _tokens(cast: Cast) -> dict[str, AccessToken]:
     return {
         "laptop": cast.user_token("ada", "laptop"),
         "phone": cast.user_token("mallory", "phone"),

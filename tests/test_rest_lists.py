@@ -12,6 +12,7 @@ from profiles.models import User
 from tests.bulk import many_tokens
 from tests.cast import PLAIN_ROLE, POOL_ROLE, Cast
 from tests.rest import Rest, refused
+from tests.snapshot import scene
 from tokens.models import AccessToken, BulkOperation, TokenRole
 
 pytestmark = pytest.mark.django_db
@@ -19,6 +20,10 @@ pytestmark = pytest.mark.django_db
 
 @pytest.fixture
 def tokens(cast: Cast) -> dict[str, AccessToken]:
+    return scene("lists of the API", lambda: _tokens(cast))
+
+
+def _tokens(cast: Cast) -> dict[str, AccessToken]:
     made = {
         "of-ada": cast.user_token("ada", "of-ada", days=5, description="The yellow laptop"),
         "of-mallory": cast.user_token("mallory", "of-mallory"),
