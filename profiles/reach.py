@@ -23,6 +23,7 @@ from profiles.policies import (
     parse,
     reachable_pools,
 )
+from profiles.policies.statements import statements
 from profiles.rules import DEFAULT_ROLE
 
 
@@ -90,15 +91,28 @@ def reach_of_roles() -> dict[str, list[str]]:
     no_policies = Value(None, JSONField())
     found = [*roles.union(Pool.objects.existing().order_by().values_list("name", no_policies), all=True)]
     pools = tuple(sorted(name for name, policies in found if policies is None))
-    return {name: [*_reached(json.dumps(policies), pools)] for name, policies in found if policies is not None}
+    return {name: [*alone(policies, pools).pools] for name, policies in found if policies is not None}
+
+
+class Alone(NamedTuple):
+    """What a role does when no other one plays a part: the pools that it reaches, and whether it denies anything."""
+
+    pools: tuple[str, ...]
+    denies: bool
+
+
+def alone(policies: Any, pools: tuple[str, ...]) -> Alone:
+    """By the policies as they are stored."""
+    return _alone(json.dumps(policies), pools)
 
 
 @lru_cache(maxsize=1_024)
-def _reached(policies: str, pools: tuple[str, ...]) -> tuple[str, ...]:
+def _alone(policies: str, pools: tuple[str, ...]) -> Alone:
     """Kept by all that it follows from, so it is never out of date."""
     role = RolePolicies("", parse(json.loads(policies)))
     found = {name for op in Operation for name in reachable_pools(pools, op, allow=[role], deny=[])}
-    return tuple(pool for pool in pools if pool in found)
+    denies = any(said.denies for said in statements(role.policies))
+    return Alone(tuple(pool for pool in pools if pool in found), denies)
 
 
 class Reach:

@@ -143,7 +143,7 @@ def _explained(reach: Reach, pool: Pool, tokens: list[AccessToken]) -> list[dict
         held[user_id].append(role_id)
     rows = []
     for token in tokens:
-        carries = [role.assignment.role_id for role in token.roles.all() if role.is_effective]
+        carries = [role.assignment.role_id for role in token.put_roles() if role.is_effective]
         decisions = reach.explain(pool.name, carried=carries, held=held[token.owner_id])
         rows.append({"token": token, **marks(decisions)})
     return rows

@@ -76,7 +76,7 @@ class GivenRole:
 
 
 def roles_panel(token: AccessToken, by: Actor) -> Panel:
-    assignments = sorted((given.assignment for given in token.roles.all()), key=lambda one: one.role.name)
+    assignments = sorted((given.assignment for given in token.put_roles()), key=lambda one: one.role.name)
     losses = _losses(token, [one for one in assignments if one.removed_at or one.role.deleted_at])
     given = [GivenRole(one, one.removed_at or one.role.deleted_at, losses.get(one.pk)) for one in assignments]
     given.sort(key=lambda one: one.lost_at is not None)

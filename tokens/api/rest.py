@@ -63,7 +63,7 @@ class TokenViewSet(mixins.ListModelMixin, RestViewSet):
     unversioned = frozenset({"last_used_at"})
 
     def get_queryset(self) -> AccessTokenQuerySet:
-        """Three queries, however many tokens: tokens with their users, roles, secrets without their digests."""
+        """Four queries, however many tokens: with their users, last uses, roles, secrets without their digests."""
         live = Prefetch("secrets", Secret.objects.live(timezone.now()).defer("digest"), "live_secrets")
         visible = rules.visible_tokens(Actor.of(self.request)).with_state()
         return visible.select_related("created_by", "ended_by").prefetch_related(live)

@@ -34,6 +34,7 @@ DEFAULT_GRACE = timedelta(hours=24)
 MAX_GRACE = timedelta(days=30)
 MIN_RETENTION = timedelta(days=30)
 STEP = 1_000  # tokens that are rotated one by one from one look at the table
+FETCHED_ROLES = "fetched_roles"  # where `with_state` puts them: a query set for each token would cost more than they do
 MAX_STARS = 3  # each one more multiplies the work of a regular expression by the length of a name
 
 
@@ -158,9 +159,12 @@ class AccessTokenQuerySet(AuditedQuerySet["AccessToken"]):
         return self.filter(name__regex=f"^{pattern}$")
 
     def with_state(self) -> Self:
-        """With what `state`, `role_names` and lists ask of each token: two queries, however many tokens."""
-        roles = TokenRole.objects.select_related("assignment__role")
-        return self.select_related("owner", "last_use").prefetch_related(models.Prefetch("roles", roles))
+        """With what `state`, `role_names` and lists ask of each token: three queries, however many tokens.
+
+        Last uses are not joined: for a page far from the first, PostgreSQL would read all that come before.
+        """
+        roles = models.Prefetch("roles", TokenRole.objects.select_related("assignment__role"), FETCHED_ROLES)
+        return self.select_related("owner").prefetch_related("last_use", roles)
 
     def within_lifetime(self, at: datetime | None = None) -> Self:
         """Tokens that have not reached the maximum lifetime of the portal and of the roles put on them."""
