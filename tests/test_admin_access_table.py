@@ -268,9 +268,10 @@ def test_the_page_costs_the_same_however_many_pools_roles_secrets_and_tokens(cas
     assert asked == [
         "django_session",
         "profiles_user",  # who is signed in
-        "profiles_role",  # what they hold
+        "profiles_roleassignment",  # what they hold
         "auth_group",  # whether they are an auditor
-        "tokens_accesstoken",  # the token with its owner and last use
+        "tokens_accesstoken",  # the token with its owner
+        "tokens_lastuse",
         "tokens_tokenrole",
         "profiles_role",  # what the owner holds, and osmo-default
         "profiles_pool",

@@ -154,9 +154,9 @@ def test_the_page_costs_the_same_however_many_reach_the_pool(cast: Cast) -> None
     crowd_in(cast, 40, 300, "many")
 
     # The session, its person, roles and groups (4); the pool; all roles, users who pass, and what they hold (3); all
-    # roles, tokens in sight, those that pass, fifty of them with their roles (2), what their owners hold (6); the
-    # history (2).
-    assert queries() == few == 16
+    # roles, tokens in sight, those that pass, fifty of them with their uses and roles (3), what their owners hold (6);
+    # the history (2).
+    assert queries() == few == 17
 
 
 def test_more_than_fit_are_counted_up_to_a_thousand(cast: Cast, monkeypatch: pytest.MonkeyPatch) -> None:

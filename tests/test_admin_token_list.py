@@ -19,6 +19,7 @@ from tests.bulk import many_tokens
 from tests.cast import PLAIN_ROLE, POOL_ROLE, Cast, in_days
 from tests.console import Answer, sections, text, visitor
 from tests.snapshot import scene
+from tokens import search
 from tokens.models import AccessToken, LastUse, TokenRole
 
 LIST = reverse("admin:tokens_accesstoken_changelist")
@@ -118,7 +119,7 @@ def test_the_list_costs_the_same_for_one_token_and_for_sixty(cast: Cast) -> None
         )
         many_tokens(account, 20, f"t{number}")
 
-    assert len(queries_of(client)) == len(one) == 10, "\n".join(queries_of(client))
+    assert len(queries_of(client)) == len(one) == 11, "\n".join(queries_of(client))
 
 
 def queries_of(client: Client, **query: Any) -> list[str]:
@@ -205,6 +206,14 @@ ALL_BUT_REVOKED = ["hers", "later", "olives", "past", "paused", "soon"]
 )
 def test_the_list_is_filtered(some: Cast, query: dict[str, str], names: list[str]) -> None:
     assert listed(**query) == names
+
+
+@pytest.mark.parametrize("few", [10_000, 3, 1], ids=["by its tokens", "by its assignments", "by itself"])
+def test_a_common_role_is_found_as_a_rare_one_is(some: Cast, monkeypatch: pytest.MonkeyPatch, few: int) -> None:
+    monkeypatch.setattr(search, "FEW", few)
+
+    assert listed(role=PLAIN_ROLE) == ["later", "olives", "past", "paused"]
+    assert listed(role=PLAIN_ROLE, last="1", state="active") == ["later", "olives"]
 
 
 def test_a_window_holds_its_first_day_and_not_its_last(some: Cast) -> None:

@@ -259,7 +259,7 @@ def test_the_list_costs_as_many_queries_for_many_tokens_as_for_few(cast: Cast) -
         User.create_service_account(by=cast.by("grace"), username=f"s{number}", accountable=cast.ada, purpose="x")
 
     many = queries(client, MINE)
-    assert len(many) == len(few) == 10, "\n".join(many)
+    assert len(many) == len(few) == 12, "\n".join(many)
     assert not any("COUNT(" in query for query in many)
 
 

@@ -42,7 +42,7 @@ class Forgotten:
         at = Event.objects.filter(pk=self.since).values_list("at", flat=True).first()
         at = at or Archive.objects.filter(last=self.since).values_list("until", flat=True).first()
         known = Q(created_at=None) | Q(created_at__lte=at or EPOCH)
-        return AccessToken.objects.live().numbered(self.stopped).filter(known)
+        return AccessToken.objects.live().numbered([*self.stopped]).filter(known)
 
     def take(self, event: Event, lines: list[Line]) -> None:
         self.events += 1

@@ -38,7 +38,7 @@ def access(token: AccessToken, pools: Iterable[str]) -> list[PoolAccess]:
 
     The token's own state, and its owner's, have no say here: ask `standing.of_token`.
     """
-    carried = [given.assignment.role for given in token.roles.all() if given.is_effective]
+    carried = [given.assignment.role for given in token.put_roles() if given.is_effective]
     return would_access(token.owner, carried, pools)
 
 

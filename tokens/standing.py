@@ -140,7 +140,7 @@ def of_terminal(*, terminal_id: int, kid: str) -> TerminalSignIn | None:
 
 def of_token(token: AccessToken) -> Refusal | None:
     """Why the token would be refused now, whichever of its live secrets is sent; None where it works."""
-    given = [given.assignment.role for given in token.roles.all()]
+    given = [given.assignment.role for given in token.put_roles()]
     ends = min(token.expires_at, token.issued_at + timedelta(days=rules.maximum_days(given)))
     live = _Row(
         secret=0,

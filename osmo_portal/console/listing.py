@@ -90,8 +90,8 @@ class SectionList(ChangeList):
     def rows(self) -> Iterator[SafeString]:
         """The cells of each record. Django's own tag took half of the page to ask of every cell what kind it is."""
         section, fields = self.opts.label_lower.replace(".", "_"), {field.name for field in self.opts.get_fields()}
-        shown = [attrgetter(name) if name in fields else getattr(self.model_admin, name) for name in self.list_display]
-        first, *others = self.list_display
+        first, *others = names = [*map(str, self.list_display)]
+        shown = [attrgetter(name) if name in fields else getattr(self.model_admin, name) for name in names]
         for record in self.result_list:
             title, *values = [show(record) for show in shown]
             head = format_html('<th class="field-{}">{}</th>', first, words.link(section, record.pk, title))

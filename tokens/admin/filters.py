@@ -1,6 +1,7 @@
 """What the list of tokens is narrowed by. Other pages link to it with these parameters; bulk changes and the export
 read them too."""
 
+from collections.abc import Iterable
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -122,9 +123,7 @@ class RoleFilter(TypedFilter):
         roles = Role.objects.filter(name=typed) if names.role_name.fits(typed) else Role.objects.none()
         if not (found := list(roles)):
             raise unknown("role", typed)
-        held = KeysOf(RoleAssignment.objects.filter(role__in=found).order_by().values("pk"))
-        keys = few(TokenRole.objects.filter(assignment__in=held).order_by().values_list("token", flat=True))
-        return queryset.with_any(found) if keys is None else queryset.numbered(keys)
+        return _carrying(queryset, found)
 
 
 class PoolFilter(TypedFilter):
@@ -135,7 +134,19 @@ class PoolFilter(TypedFilter):
     def narrow(self, queryset: Any, typed: str) -> Any:
         if not (names.pool_name.fits(typed) and Pool.objects.existing().filter(name=typed).exists()):
             raise unknown("pool", typed)
-        return queryset.with_any(Role.objects.filter(name__in=roles_reaching(typed)))
+        return _carrying(queryset, Role.objects.filter(name__in=roles_reaching(typed)))
+
+
+def _carrying(queryset: Any, roles: Iterable[Role]) -> Any:
+    """By the numbers of the tokens where they are few, else of the assignments. A list would be read from its end on,
+    role by role, until it has a page."""
+    assignments = RoleAssignment.objects.filter(role__in=[role.pk for role in roles]).order_by()
+    put = TokenRole.objects.filter(assignment__in=KeysOf(assignments.values("pk"))).order_by()
+    tokens = few(put.values_list("token", flat=True))
+    if tokens is not None:
+        return queryset.numbered(tokens)
+    held = few(assignments.values_list("pk", flat=True))
+    return queryset.with_any(roles) if held is None else queryset.with_any_of(held)
 
 
 class UserFilter(TypedFilter):

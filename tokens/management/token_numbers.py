@@ -70,7 +70,7 @@ def _lines(file: TextIO, called: str) -> Iterator[tuple[int, int]]:
 
 
 def _require_tokens(step: list[tuple[int, int]], called: str) -> None:
-    known = set(AccessToken.objects.numbered(number for _, number in step).values_list("pk", flat=True))
+    known = set(AccessToken.objects.numbered([number for _, number in step]).values_list("pk", flat=True))
     for line, number in step:
         if number not in known:
             raise CommandError(f"{called}, line {line}: there is no token {number}.")
