@@ -1,5 +1,5 @@
 -- For wrk: sends the requests of a file, one after the other, and looks at each answer.
--- A line: METHOD TAB PATH TAB name=value of a header TAB BODY TAB what the answer must contain. {n} is another number each time.
+-- A line: METHOD TAB PATH TAB name=value of a header TAB BODY TAB what the answer must contain. {n} is another text each time.
 
 local threads = {}
 
@@ -9,6 +9,7 @@ function setup(thread)
 end
 
 function init(arguments)
+  run = arguments[2]
   requests, wanted, sent, got, wrong, sample = {}, {}, 0, 0, 0, ""
   for line in io.lines(arguments[1]) do
     local method, path, header, body, expected = line:match("^(.-)\t(.-)\t(.-)\t(.-)\t(.*)$")
@@ -28,7 +29,7 @@ function request()
   sent = sent + 1
   local one = requests[(at + sent) % #requests + 1]
   if type(one) == "string" then return one end
-  local path = one[2]:gsub("{n}", string.format("%d-%d", number, sent))
+  local path = one[2]:gsub("{n}", string.format("%s-%d-%d", run, number, sent))
   return wrk.format(one[1], path, one[3], one[4])
 end
 

@@ -1,6 +1,6 @@
 """The portal over HTTP: gunicorn with the portal's configuration, asked by wrk from outside, beside its yardsticks.
 
-Everything of one table was measured in one run, one after the other: on a machine that is busy with other things the
+What is compared takes turns, several times, so that a machine that becomes slow meanwhile is slow for all of it: the
 ratios say more than the figures.
 """
 
@@ -23,6 +23,7 @@ from tests.bench.places import EXCHANGE, HERE, LIST, PROFILE, Place
 from tests.portals import Portal, serving
 
 CONNECTIONS, SAMPLE, JWTS, FEW = 16, 20_000, 200, 50
+ROUNDS = 3
 TICKS = os.sysconf("SC_CLK_TCK")
 RECORDED = Path(__file__).with_name("recorded.json")
 BENCH = "/api/bench/"
@@ -42,6 +43,7 @@ class Ask(NamedTuple):
 
     name: str
     lines: list[str]
+    connections: int = CONNECTIONS
 
     @classmethod
     def get(cls, name: str, path: str, headers: list[str], expected: str) -> "Ask":
@@ -69,22 +71,39 @@ class Bench:
             answers = [client.post(EXCHANGE, json={"token": secret}).json()["token"] for secret in secrets]
         return [f"Authorization=Bearer {jwt}" for jwt in answers]
 
-    def measure(self, ask: Ask, *, connections: int = CONNECTIONS) -> Row:
-        self._wrk(ask, self.seconds / 5, connections)  # until everything is warm
-        before = self._busy()
-        count, duration, p50, p95, p99 = self._wrk(ask, self.seconds, connections)
-        cpu = (self._busy() - before) / count * 1e6
-        row = Row(ask.name, count / duration * 1e6, p50 / 1000, p95 / 1000, p99 / 1000, cpu)
-        print(_line(row), flush=True)
-        return row
+    def measure(self, asks: dict[str, Ask]) -> dict[str, Row]:
+        """Of each the round in the middle, by its rate."""
+        for ask in asks.values():
+            self._wrk(ask, self.seconds / 5)  # until everything is warm
+        rounds = [{key: self._row(ask) for key, ask in asks.items()} for _ in range(ROUNDS)]
+        rows = {key: sorted((one[key] for one in rounds), key=lambda row: row.rate)[ROUNDS // 2] for key in asks}
+        print("\n".join(map(_line, rows.values())), flush=True)
+        return rows
 
-    def _wrk(self, ask: Ask, seconds: float, connections: int) -> list[int]:
+    def _row(self, ask: Ask) -> Row:
+        before = self._busy()
+        count, duration, p50, p95, p99 = self._wrk(ask, self.seconds / ROUNDS)
+        cpu = (self._busy() - before) / count * 1e6
+        return Row(ask.name, count / duration * 1e6, p50 / 1000, p95 / 1000, p99 / 1000, cpu)
+
+    def _wrk(self, ask: Ask, seconds: float) -> list[int]:
         asked = self.home / "asked.tsv"
         asked.write_text("\n".join(ask.lines) + "\n")
         script = str(Path(__file__).with_name("load.lua"))
         duration = f"{max(1, round(seconds))}s"
-        command = ["wrk", "-t2", f"-c{connections}", f"-d{duration}", "--timeout", "30s", "-s", script, self.portal.url]
-        said = subprocess.run([*command, "--", str(asked)], capture_output=True, text=True, check=True).stdout
+        command = [
+            "wrk",
+            "-t2",
+            f"-c{ask.connections}",
+            f"-d{duration}",
+            "--timeout",
+            "30s",
+            "-s",
+            script,
+            self.portal.url,
+        ]
+        command += ["--", str(asked), str(time.monotonic_ns())]
+        said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
         result = next(line for line in said.splitlines() if line.startswith("RESULT"))
         *figures, sample = result.split("\t")[1:]
         *measured, wrong, broken = map(int, figures)
@@ -135,58 +154,40 @@ def _line(row: Row) -> str:
 # What is measured.
 
 
-def yardsticks(bench: Bench) -> dict[str, Row]:
+def yardsticks(bench: Bench) -> dict[str, Ask]:
     secrets = bench.few
     return {
-        "empty": bench.measure(
-            Ask.exchange("empty Django view", f"{BENCH}empty", secrets)._replace(lines=_yes(secrets))
-        ),
-        "naive": bench.measure(Ask.exchange("naive DRF exchange", f"{BENCH}naive", secrets)),
-        "tuned": bench.measure(Ask.exchange("tuned DRF exchange", f"{BENCH}tuned", secrets)),
-        "twin": bench.measure(
-            Ask.get("tuned DRF profile", f"{BENCH}profile", bench.jwts(secrets[:JWTS]), '"username"')
-        ),
+        "empty": Ask("empty Django view", [f'POST\t{BENCH}empty\t\t{{"token": "{one}"}}\tyes' for one in secrets]),
+        "naive": Ask.exchange("naive DRF exchange", f"{BENCH}naive", secrets),
+        "tuned": Ask.exchange("tuned DRF exchange", f"{BENCH}tuned", secrets),
+        "twin": Ask.get("tuned DRF profile", f"{BENCH}profile", bench.jwts(secrets[:JWTS]), '"username"'),
     }
 
 
-def _yes(secrets: list[str]) -> list[str]:
-    return [f'POST\t{BENCH}empty\t\t{{"token": "{secret}"}}\tyes' for secret in secrets]
-
-
-def hot(bench: Bench) -> dict[str, Row]:
+def hot(bench: Bench) -> dict[str, Ask]:
     secrets = bench.few
     return {
-        "exchange": bench.measure(Ask.exchange("exchange", EXCHANGE, secrets)),
-        "profile": bench.measure(Ask.get("profile", PROFILE, bench.jwts(secrets[:JWTS]), '"username"')),
+        "exchange": Ask.exchange("exchange", EXCHANGE, secrets),
+        "profile": Ask.get("profile", PROFILE, bench.jwts(secrets[:JWTS]), '"username"'),
     }
 
 
-def others(bench: Bench) -> dict[str, Row]:
+def others(bench: Bench) -> dict[str, Ask]:
     known = bench.known
-    own = bench.jwts([known["grace"]])
-    wide = bench.jwts([known["wide"]])
+    own, wide = bench.jwts([known["grace"]]), bench.jwts([known["wide"]])
     session = [f"Cookie=sessionid={known['session']}"]
-    day = known["day"]
-    rows = {
-        "exchange of many": bench.measure(Ask.exchange("exchange, each with its last use", EXCHANGE, known["secrets"])),
-        "list": bench.measure(Ask.get("token list of the wire", LIST, own, "token_name")),
-        "issue": bench.measure(
-            Ask("issue", [f"POST\t{LIST}/user/n{{n}}-{os.getpid()}?expires_at={day}\t{own[0]}\t\tosmo_"])
-        ),
-        "v1": bench.measure(Ask.get("v1 list, first page", "/api/v1/tokens", wide, '"results"')),
+    issue = f"POST\t{LIST}/user/n{{n}}?expires_at={known['day']}\t{own[0]}\t\tosmo_"
+    console = {
+        "console": Ask.get("console, first page", "/admin/", session, "</html>"),
+        "console list": Ask.get("console, tokens", "/admin/tokens/accesstoken/", session, "</html>"),
     }
-    with httpx.Client(base_url=bench.portal.url) as client:
-        deep = known["deep"]
-        header = dict([wide[0].split("=", 1)])
-        first = client.get(deep, headers=header)
-        first.raise_for_status()
-    return rows | {
-        "v1 deep": bench.measure(Ask.get("v1 list, a deep page", deep, wide, '"results"')),
-        "console": bench.measure(Ask.get("console, first page", "/admin/", session, "</html>"), connections=4),
-        "console list": bench.measure(
-            Ask.get("console, tokens", "/admin/tokens/accesstoken/", session, "</html>"), connections=4
-        ),
-    }
+    return {
+        "exchange of many": Ask.exchange("exchange, each with its last use", EXCHANGE, known["secrets"]),
+        "list": Ask.get("token list of the wire", LIST, own, "token_name"),
+        "issue": Ask("issue", [issue]),
+        "v1": Ask.get("v1 list, first page", "/api/v1/tokens", wide, '"results"'),
+        "v1 deep": Ask.get("v1 list, a deep page", known["deep"], wide, '"results"'),
+    } | {key: ask._replace(connections=4) for key, ask in console.items()}
 
 
 def bare(place: Place) -> dict[str, float]:
@@ -285,17 +286,18 @@ def _everything(bench: Bench, size: int, growth: dict[int, dict[str, Row]]) -> N
     place, portal = bench.place, bench.portal
     print(f"\n{size:,} tokens on {place.label}; {len(portal.workers())} workers; wrk with {CONNECTIONS} connections.")
     print(f"From the start to the first answer: {portal.started_in:.1f} s.\n\n{HEAD}")
-    rows = yardsticks(bench) | hot(bench) | others(bench)
+    rows = bench.measure(yardsticks(bench) | hot(bench)) | bench.measure(others(bench))
     parts = bare(place)
     growth[size] = rows
     print("\nMicroseconds of processors by the driver alone and in one signature: " + json.dumps(parts) + ".")
     print(pgbench(place))
     print(f"Memory of the workers: {', '.join(f'{_memory(pid):.0f} MB' for pid in portal.workers())}.")
     _tell_ratios(ratios(rows, parts))
-    print("\n| tokens | exchange | profile | processor of either |\n| --: | --: | --: | --: |")
+    print("\nRequests a second, by how many tokens there are, and as shares of those of the empty view.\n")
+    print("| tokens | empty view | exchange | | profile | |\n| --: | --: | --: | --: | --: | --: |")
     for tokens, of_size in growth.items():
-        one, two = of_size["exchange"], of_size["profile"]
-        print(f"| {tokens:,} | {one.rate:,.0f} | {two.rate:,.0f} | {one.cpu:,.0f}, {two.cpu:,.0f} µs |")
+        empty, one, two = (of_size[key].rate for key in ("empty", "exchange", "profile"))
+        print(f"| {tokens:,} | {empty:,.0f} | {one:,.0f} | {one / empty:.2f} | {two:,.0f} | {two / empty:.2f} |")
 
 
 def short() -> None:
@@ -304,7 +306,7 @@ def short() -> None:
     for _, bench in _benches("postgresql", [5_000], float(os.environ.get("BENCH_SECONDS", "3"))):
         queries = json.loads(bench.place.run("queries"))
         print(f"\n5,000 tokens on {bench.place.label}.\n\n{HEAD}")
-        rows = yardsticks(bench) | hot(bench)
+        rows = bench.measure(yardsticks(bench) | hot(bench))
         found = ratios(rows, bare(bench.place))
         _tell_ratios(found)
         print("\n" + json.dumps({"queries": queries, "ratios": {k: round(v, 2) for k, v in found.items()}}))
@@ -326,7 +328,7 @@ def memory() -> None:
         print("\n| exchanges | memory of each worker |\n| --: | --- |")
         done, told = 0, 0
         while done < total:
-            done += bench._wrk(ask, 20, CONNECTIONS)[0]
+            done += bench._wrk(ask, 20)[0]
             if done >= told:
                 held = ", ".join(f"{_memory(pid):.1f} MB" for pid in bench.portal.workers())
                 print(f"| {done:,} | {held} |", flush=True)
@@ -335,7 +337,7 @@ def memory() -> None:
 
 def main(kind: str, size: str, seconds: str) -> None:
     for _, bench in _benches(kind, [int(size)], float(seconds)):
-        print(json.dumps(hot(bench)))
+        print(json.dumps(bench.measure({"empty": yardsticks(bench)["empty"]} | hot(bench))))
 
 
 if __name__ == "__main__":
