@@ -401,13 +401,13 @@ def test_the_page_costs_the_same_however_many_roles_and_pools(cast: Cast) -> Non
     assert few == [
         "django_session",
         "profiles_user",  # who is signed in
-        "profiles_role",  # what they hold
+        "profiles_roleassignment",  # what they hold
         "auth_group",
         "profiles_user",  # the account
         "profiles_role",  # what may be granted of its roles
-        "profiles_role",  # what it holds
+        "profiles_role",  # what allows and denies
         "profiles_pool",
-        "profiles_role",  # what denies
+        "profiles_roleassignment",  # what it holds, of which some may not be granted
     ]
 
 
