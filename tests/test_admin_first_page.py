@@ -1,7 +1,9 @@
 """The console's first page: what is about to break, each number with the list behind it."""
 
 import threading
+import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from typing import Any
 
@@ -211,6 +213,22 @@ def test_who_comes_after_a_long_time_gets_what_is_counted_now(time_machine: Any)
     time_machine.move_to(timezone.now() + outlook.SHOWN + timedelta(seconds=1))
 
     assert outlook.outlook().figures["live"].number == 1
+
+
+def test_of_several_who_come_first_one_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    figures, counted = outlook.Outlook(timezone.now(), {}, (), (), ()), []
+
+    def count_slowly() -> outlook.Outlook:
+        counted.append(threading.current_thread())
+        time.sleep(0.2)
+        return figures
+
+    monkeypatch.setattr(outlook, "count", count_slowly)
+    with ThreadPoolExecutor(4) as visitors:
+        found = [*visitors.map(lambda _: outlook.outlook(), range(4))]
+
+    assert found == [figures] * 4
+    assert len(counted) == 1
 
 
 def test_what_is_more_than_the_cap_is_not_counted(cast: Cast, monkeypatch: pytest.MonkeyPatch) -> None:

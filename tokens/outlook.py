@@ -33,6 +33,7 @@ TOP = 10
 ALARM_DAYS = 7
 UNUSED_DAYS = 90
 _KEY, _AT_WORK = "tokens.outlook", "tokens.outlook.at_work"
+_COUNTING = threading.Lock()
 logger = logging.getLogger(__name__)
 
 
@@ -92,7 +93,10 @@ def outlook() -> Outlook:
     waits for it. A thread sees nothing of an open transaction, so inside one it is counted at once.
     """
     kept: Outlook | None = caches["local"].get(_KEY)
-    if kept is None or (connection.in_atomic_block and not kept.is_fresh):
+    if kept is None:
+        with _COUNTING:  # of several who come first one counts
+            return caches["local"].get(_KEY) or _count_and_keep()
+    if connection.in_atomic_block and not kept.is_fresh:
         return _count_and_keep()
     if not kept.is_fresh and caches["local"].add(_AT_WORK, True, KEPT.total_seconds()):
         threading.Thread(target=_count_beside, name=_AT_WORK, daemon=True).start()

@@ -77,17 +77,15 @@ class Bench:
             self._wrk(ask, self.seconds / 5)  # until everything is warm
         rounds = [{key: self._row(ask) for key, ask in asks.items()} for _ in range(ROUNDS)]
         rows = {key: sorted((one[key] for one in rounds), key=lambda row: row.rate)[ROUNDS // 2] for key in asks}
+        if slow := [row.name for row in rows.values() if not row.rate]:
+            raise SystemExit(f"In {self.seconds / ROUNDS:.0f} s no answer: {', '.join(slow)}. Raise BENCH_SECONDS.")
         print("\n".join(map(_line, rows.values())), flush=True)
         return rows
 
     def _row(self, ask: Ask) -> Row:
         before = self._busy()
         count, duration, p50, p95, p99 = self._wrk(ask, self.seconds / ROUNDS)
-        if not count:
-            raise SystemExit(
-                f"{ask.name}: no answer within {self.seconds / ROUNDS:.0f} s. Give it more: BENCH_SECONDS."
-            )
-        cpu = (self._busy() - before) / count * 1e6
+        cpu = (self._busy() - before) / max(1, count) * 1e6
         return Row(ask.name, count / duration * 1e6, p50 / 1000, p95 / 1000, p99 / 1000, cpu)
 
     def _wrk(self, ask: Ask, seconds: float) -> list[int]:
