@@ -46,7 +46,6 @@ class Says(NamedTuple):
 
 Roles = Iterable[RolePolicies]
 Question = Callable[[Statement], bool]  # whether a statement has a say
-_Way = list[tuple[Statement, Callable[[str], object]]]  # what is said about one way, and for which pools it counts
 
 
 class Route(NamedTuple):
@@ -152,8 +151,8 @@ def may(operation: Operation, pool: str, *, allow: Roles, deny: Roles) -> Decisi
 
 def reachable_pools(pools: Iterable[str], operation: Operation, *, allow: Roles, deny: Roles) -> list[str]:
     """Those of the pools for which `may` says yes, in the order given."""
-    ways = _ways(operation, allow, deny)
-    return [pool for pool in pools if any(_is_open(way, pool) for way in ways)]
+    decision = by_pool(operation, allow=allow, deny=deny)
+    return [pool for pool in pools if decision(pool)]
 
 
 def about_pools(policies: Iterable[Policy]) -> Callable[[str], Says]:
@@ -179,25 +178,14 @@ def about_pools(policies: Iterable[Policy]) -> Callable[[str], Says]:
 
 def by_pool(operation: Operation, *, allow: Roles, deny: Roles) -> Callable[[str], Decision]:
     """The answers of `may` for any number of pools: what does not depend on the pool is sorted out once."""
-    ways = _ways(operation, allow, deny)
+    said = _statements(allow, deny)
+    ways = [[(one, _about_pool(one, way)) for one in said if one.concerns(way)] for way in WAYS[operation]]
 
     def decision(pool: str) -> Decision:
         decisions = [_answer(one for one, counts in way if counts(pool)) for way in ways]
         return next((found for found in decisions if found), decisions[0])
 
     return decision
-
-
-def _ways(operation: Operation, allow: Roles, deny: Roles) -> list[_Way]:
-    """For each way, the statements that concern it, and for which pools each counts."""
-    said = _statements(allow, deny)
-    return [[(one, _about_pool(one, way)) for one in said if one.concerns(way)] for way in WAYS[operation]]
-
-
-def _is_open(way: _Way, pool: str) -> bool:
-    """As `_answer`, without the words."""
-    first = next((said for said, counts in way if counts(pool)), None)
-    return first is not None and not first.denies
 
 
 def _about_pool(said: Statement, way: Way) -> Callable[[str], object]:
