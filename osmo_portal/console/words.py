@@ -63,11 +63,6 @@ def badge(word: str) -> SafeString:
     return format_html('<span class="badge badge-{}">{}</span>', word.replace(" ", "-"), word)
 
 
-def grouped(number: int) -> str:
-    """With a comma before each three digits: 12,345."""
-    return f"{number:,}"
-
-
 def lines(texts: Iterable[str]) -> SafeString:
     """One below the other."""
     return format_html_join("", '<div class="line">{}</div>', ((text,) for text in texts))
