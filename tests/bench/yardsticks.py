@@ -1,9 +1,10 @@
-"""What the portal is measured against, served beside it through the same middleware: the empty view, the exchange as
-one writes it first, the exchange as one tunes it, and the profile as one tunes it.
+"""What the portal is measured against, served beside it through the same middleware: the empty view, the least that an
+exchange takes, the exchange as one writes it first, the exchange as one tunes it, and the profile as one tunes it.
 
 All ask the same and answer the same; what differs is how.
 """
 
+import json
 import time
 from datetime import timedelta
 from typing import Any, cast
@@ -12,7 +13,7 @@ import jwt as pyjwt
 from cryptography.hazmat.primitives.asymmetric import rsa
 from django.db import connection
 from django.db.models import Prefetch, Q
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.urls import path
 from django.utils import timezone
 from django.views.decorators.csrf import csrf_exempt
@@ -28,13 +29,23 @@ from osmo_portal.urls import urlpatterns as portal
 from profiles.models import Pool, Role, RoleAssignment, Settings, User
 from profiles.policies import Operation, reachable_pools
 from profiles.rules import DEFAULT_ROLE
-from tokens import jwt, secrets
+from tokens import jwt, secrets, standing
 from tokens.models import LastUse, Secret, SigningKey, TokenRole
 
 
 @csrf_exempt
 def empty(request: HttpRequest) -> HttpResponse:
     return HttpResponse("yes")
+
+
+@csrf_exempt
+def least(request: HttpRequest) -> HttpResponse:
+    """What no exchange can do without: body, query, signature. Nobody is refused, nothing is counted."""
+    secret = json.loads(request.body)["token"]
+    row = standing._OF_SECRET.rows(digest=secrets.digest(secret), now=timezone.now())[0]
+    now = int(time.time())
+    said = {"sub": str(row[0]), "iat": now, "exp": now + 300, "roles": [row[-4]]}
+    return JsonResponse({"token": jwt._signer(row[-1]).sign(said, jwt.TYPE), "expires_at": now + 300, "error": None})
 
 
 class Credential(serializers.Serializer[Any]):
@@ -182,6 +193,7 @@ class TunedProfile(APIView):
 
 urlpatterns = [
     path("api/bench/empty", empty),
+    path("api/bench/least", least),
     path("api/bench/naive", Naive.as_view()),
     path("api/bench/tuned", Tuned.as_view()),
     path("api/bench/profile", TunedProfile.as_view()),
