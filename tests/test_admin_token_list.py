@@ -135,8 +135,8 @@ def test_no_table_is_counted_and_no_rows_are_skipped(cast: Cast, query: dict[str
     queries = queries_of(visitor("grace"), **query)
 
     counts = [sql for sql in queries if "COUNT(" in sql]
-    assert len(counts) == 1
-    assert "LIMIT 1001)" in counts[0]
+    assert len(counts) == ("q" not in query)  # what a search finds is fetched, and needs no count
+    assert all("LIMIT 1001)" in count for count in counts)
     assert not [sql for sql in queries if "OFFSET" in sql]
     assert len([sql for sql in queries if "LIMIT 51" in sql]) == 1
 
@@ -489,6 +489,26 @@ def test_beyond_a_thousand_tokens_are_not_counted(cast: Cast, monkeypatch: pytes
     many_tokens(cast.robot, BIG)
 
     assert "More than 100 access tokens" in text(open_list())
+
+
+@pytest.mark.parametrize(
+    ("few", "counted", "words"),
+    [
+        (BIG, 1_000, f"{BIG} access tokens"),
+        (BIG, 100, "More than 100 access tokens"),
+        (BIG - 1, 100, "More than 100 access tokens"),
+        (100, 1_000, f"{BIG} access tokens"),
+    ],
+)
+def test_a_search_says_how_many_it_found(
+    cast: Cast, monkeypatch: pytest.MonkeyPatch, few: int, counted: int, words: str
+) -> None:
+    monkeypatch.setattr(search, "FEW", few)
+    monkeypatch.setattr("osmo_portal.console.paging.COUNTED", counted)
+    many_tokens(cast.robot, BIG)
+    cast.service_token("another")
+
+    assert words in text(open_list(q="bulk"))
 
 
 def test_filters_and_columns_begin_at_the_first_page_again(cast: Cast) -> None:

@@ -60,7 +60,12 @@ def settled(tokens: AccessTokenQuerySet, about: AccessTokenQuerySet) -> AccessTo
     order, taking words from each row. Where all matches lie far down, that is the whole table.
     """
     keys = few(about.order_by().values_list("pk", flat=True))
-    return about if keys is None else tokens.numbered(keys)
+    if keys is None:
+        about.more_than = FEW
+        return about
+    found = tokens.numbered(keys)
+    found.known_count = len(keys)
+    return found
 
 
 def few(keys: QuerySet[Any, int]) -> list[int] | None:

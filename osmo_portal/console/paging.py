@@ -108,5 +108,11 @@ def _anchor(found: QuerySet, order: Order, key: int) -> Any:
 
 
 def counted(found: QuerySet) -> int:
-    """How many there are, up to one more than COUNTED."""
+    """How many there are, up to one more than COUNTED. Where that was found out with the very queryset, it says so by
+    `known_count` or by `more_than`; one that is made of it knows nothing."""
+    known: int | None = getattr(found, "known_count", None)
+    if known is not None:
+        return min(known, COUNTED + 1)
+    if getattr(found, "more_than", 0) >= COUNTED:
+        return COUNTED + 1
     return replica.read(found.order_by().values("pk")[: COUNTED + 1], QuerySet.count)

@@ -46,6 +46,10 @@ class State(models.TextChoices):
 
 
 class AccessTokenQuerySet(AuditedQuerySet["AccessToken"]):
+    # What was found out with this very queryset: how many there are, or that there are more.
+    known_count: int | None = None
+    more_than = 0
+
     def listed(self) -> Self:
         """Not ended. An expired token stays listed and keeps its name until it is deleted."""
         return self.filter(ended_at=None)
