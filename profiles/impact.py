@@ -55,12 +55,13 @@ def capped(found: QuerySet[Any, Any]) -> str:
 @dataclass(frozen=True)
 class Step:
     """Pools on which the same operations open and close for the same users. `role` is the number of the role that
-    changes, None where it counts for everybody."""
+    changes, None where it counts for everybody. `seen` is the edit's."""
 
     before: Gates
     after: Gates
     role: int | None
     operations: tuple[Operation, ...]
+    seen: dict[Any, Any]
     pools: list[str] = field(default_factory=list)
 
     @property
@@ -112,6 +113,7 @@ class RoleEdit:
 
     def __init__(self, before: Role | None, after: Role | None) -> None:
         self.before, self.after = before, after
+        self.seen: dict[Any, Any] = {}  # what the counts and notices looked up, for each other
 
     @property
     def is_felt(self) -> bool:
@@ -172,7 +174,7 @@ class RoleEdit:
         for pool in self._changed_pools[:POOLS]:
             old, new = (_narrowed(reach.gates(pool), beside) for reach in (now, after))
             for key, operations in _differing(old, new).items():
-                step = steps.setdefault((key, *operations), Step(*key, concerned, tuple(operations)))
+                step = steps.setdefault((key, *operations), Step(*key, concerned, tuple(operations), self.seen))
                 step.pools.append(pool)
         return [*steps.values()]
 

@@ -422,10 +422,10 @@ def test_a_preview_costs_the_same_queries_however_many_hold_the_role(cast: Cast)
     many = queries()
 
     # The session, its person, the person's roles and groups (4); the role; all pools; all roles; the roles held
-    # beside it. For each of two steps, one that opens and one that closes: users, the tokens in sight, those of them
-    # that are hit, the names of ten (8). Holders; carriers in the same way (3), and whether there are more than are in
-    # sight; those shortened in the same way (3).
-    assert len(many) == len(few) == 24
+    # beside it. For two steps, one that opens and one that closes, the tokens in sight, which are the carriers too; for
+    # each users, the tokens that are hit, the names of ten (7). Holders; carriers and the names of ten (2), and whether
+    # there are more than are in sight; those shortened, and the names of ten (2).
+    assert len(many) == len(few) == 21
     assert not [sql for sql in many if "LIMIT" not in sql and "tokenrole" in sql]
 
 

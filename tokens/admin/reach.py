@@ -1,9 +1,10 @@
 """What the pages of roles and pools, which know nothing of tokens, tell about them."""
 
+from collections.abc import Iterable
 from datetime import timedelta
 from typing import Any
 
-from django.db.models import Exists, F, OuterRef, Q, QuerySet
+from django.db.models import Exists, F, OuterRef, Q
 from django.utils import timezone
 
 from osmo_portal.console.section import Panel
@@ -16,7 +17,7 @@ from profiles.policies import Operation
 from profiles.reach import Gates, Reach, any_gate, roles_behind
 from tokens import rules, shortening
 from tokens.models import AccessToken, TokenRole
-from tokens.passage import WINDOW, live_roles, passing, put_on, within_sight
+from tokens.passage import WINDOW, Sight, live_roles, passing, put_on, within_sight
 
 SHOWN = 50
 
@@ -31,34 +32,42 @@ def tokens_between(step: Step, passes: Gates, barred: Gates) -> Crowd:
     return _crowd(_concerned(step, passes), passing(passes) & ~passing(barred))
 
 
-def _concerned(step: Step, passes: Gates) -> QuerySet[TokenRole]:
+def _concerned(step: Step, passes: Gates) -> Sight:
     """Where the role only allows, tokens that carry it; else any of its holders that pass."""
     if step.role is not None and not step.is_about_denies:
-        return live_roles({step.role} & roles_behind(passes | step.before | step.after))
-    return live_roles(roles_behind(passes), holding_too=step.role)
+        return _living(step.seen, {step.role} & roles_behind(passes | step.before | step.after))
+    return _living(step.seen, roles_behind(passes), step.role)
 
 
-def _crowd(rows: QuerySet[TokenRole], *conditions: Q) -> Crowd:
+def _living(seen: dict[Any, Any], roles: Iterable[int], holding_too: int | None = None) -> Sight:
+    key = frozenset(roles), holding_too
+    if key not in seen:
+        seen[key] = within_sight(live_roles(*key))
+    return seen[key]  # type: ignore[no-any-return]
+
+
+def _crowd(sight: Sight, *conditions: Q) -> Crowd:
     """The tokens of the rows, unsorted: to sort them, all would have to be read. A token may have several rows."""
-    sight = within_sight(rows)
     found = [*sight.rows.filter(*conditions).values_list("token_id", flat=True)[: COUNTED + 1]]
     known = [*dict.fromkeys(found)]
     some = AccessToken.objects.filter(pk__in=known[:NAMED]).select_related("owner")
     return Crowd(sorted(map(str, some)), min(len(known), COUNTED), sight.more or len(found) > COUNTED)
 
 
-def _given(role: Role) -> QuerySet[TokenRole]:
+def _given(edit: RoleEdit) -> Sight:
     """One row for each token that has not ended nor expired and that the role was put on, lost since or not."""
-    unexpired = AccessToken.objects.outliving(timezone.now())
-    return put_on(RoleAssignment.objects.filter(role=role), unexpired)
+    if _given not in edit.seen:
+        unexpired = AccessToken.objects.outliving(timezone.now())
+        edit.seen[_given] = within_sight(put_on(RoleAssignment.objects.filter(role=edit.before), unexpired))
+    return edit.seen[_given]  # type: ignore[no-any-return]
 
 
 def carried(edit: RoleEdit) -> list[Notice]:
     if edit.before is None:
         return []
-    crowd = _crowd(live_roles([edit.before.pk]))
+    crowd = _crowd(_living(edit.seen, [edit.before.pk]))
     found = [Notice("Live tokens that carry it", crowd)]
-    if within_sight(_given(edit.before)).more:
+    if _given(edit).more:
         found.append(Notice(f"More than {WINDOW:,} tokens carry it: only so many were looked at, and more may be hit."))
     return found
 
@@ -70,7 +79,7 @@ def shortened(edit: RoleEdit) -> list[Notice]:
     if edit.after.max_token_days == edit.before.max_token_days:
         return []
     maximum = edit.after.max_token_days
-    sight = within_sight(_given(edit.before))
+    sight = _given(edit)
     beyond = sight.rows.filter(token__expires_at__gt=F("token__issued_at") + timedelta(days=maximum))
     found = [*beyond.values_list("token_id", flat=True)[: COUNTED + 1]]
     some = AccessToken.objects.filter(pk__in=found[:NAMED]).select_related("owner").order_by("pk")
@@ -87,7 +96,7 @@ def handled(edit: RoleEdit) -> list[Notice]:
     # By number, and not by a join: SQLite would begin with the roles, for each token anew.
     others = [*Role.objects.filter(is_plain=False).exclude(pk=before.pk).values_list("pk", flat=True)]
     beyond = Exists(TokenRole.objects.filter(token=OuterRef("token"), assignment__role__in=others))
-    crowd = _crowd(_given(before), ~Q(beyond), Q(token__owner__kind=Kind.SERVICE))
+    crowd = _crowd(_given(edit), ~Q(beyond), Q(token__owner__kind=Kind.SERVICE))
     return [Notice(f"Tokens that operators can {'now' if after.is_plain else 'no longer'} rotate and resume", crowd)]
 
 
@@ -98,7 +107,7 @@ def stopped(edit: RoleEdit) -> list[Notice]:
     others = TokenRole.objects.filter(
         token=OuterRef("token"), assignment__removed_at=None, assignment__role__deleted_at=None
     ).exclude(assignment__role=edit.before)
-    crowd = _crowd(live_roles([edit.before.pk]), ~Q(Exists(others)))
+    crowd = _crowd(_living(edit.seen, [edit.before.pk]), ~Q(Exists(others)))
     return [Notice("Live tokens that stop working: they have no other role", crowd)]
 
 
@@ -111,7 +120,7 @@ RoleEdit.notices = [*RoleEdit.notices, carried, shortened, handled, stopped]
 
 def carriers_panel(role: Role, by: Actor) -> Panel:
     """Live tokens that carry the role: how many, and some of them."""
-    crowd = _crowd(live_roles([role.pk]))
+    crowd = _crowd(within_sight(live_roles([role.pk])))
     return Panel("Live tokens that carry it", "portal/panels/carriers.html", {"role": role, "crowd": crowd})
 
 
