@@ -304,6 +304,25 @@ def test_nginx_writes_no_query_string_anywhere(nginx: tuple[int, int, Path]) -> 
     assert SECRET not in "".join(answers)
 
 
+@pytest.mark.parametrize(
+    ("sent", "leads_to"),
+    [
+        ("/api/a?token=x", "/api/a"),
+        ("/x%0d%0aSet-Cookie:%20a=b", "/x%0d%0aSet-Cookie:%20a=b"),
+        ("/x%3ftoken=y?z", "/x%3ftoken=y"),
+        ("http://localhost/api/a?token=x", "/api/a"),
+    ],
+)
+def test_nginx_leads_to_the_same_path_and_writes_no_header_for_anybody(
+    nginx: tuple[int, int, Path], sent: str, leads_to: str
+) -> None:
+    answer = _send(nginx[0], f"GET {sent} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n", secure=False)
+
+    assert answer.startswith("HTTP/1.1 308 ")
+    assert f"\r\nLocation: https://localhost{leads_to}\r\n" in answer
+    assert "\r\nSet-Cookie" not in answer
+
+
 def test_nginx_says_itself_who_asks() -> None:
     text = NGINX.read_text()
 
@@ -311,4 +330,5 @@ def test_nginx_says_itself_who_asks() -> None:
     assert "$proxy_add_x_forwarded_for" not in text
     for name in ("x-osmo-user", "x-osmo-roles", "Forwarded"):
         assert f'proxy_set_header {name} "";' in text
-    assert "$request_uri" not in text
+    (written,) = re.findall(r"log_format.*?;", text, re.DOTALL)
+    assert "$request_uri" not in written
