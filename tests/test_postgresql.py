@@ -8,7 +8,6 @@ from typing import Any
 import environ
 import psycopg
 import pytest
-from django.contrib.sessions.backends.db import SessionStore
 from django.core.exceptions import PermissionDenied
 from django.core.management import CommandError, call_command
 from django.db import InternalError, OperationalError, connection
@@ -18,6 +17,7 @@ from osmo_portal import again, checks, postgresql
 from osmo_portal.events import trail
 from osmo_portal.events.actor import Actor
 from osmo_portal.events.models import Event
+from osmo_portal.signin.sessions import SessionStore
 from profiles.models import Pool
 from tests.cast import Cast
 from tests.rest import Rest
