@@ -3,10 +3,12 @@
 import io
 import json
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
 from cryptography.fernet import Fernet
+from django.contrib.staticfiles import finders
 from django.core.management import CommandError, call_command
 from django.db import OperationalError, connection
 from django.utils import timezone
@@ -20,7 +22,7 @@ from tokens import doctor
 from tokens.management.commands import doctor as command
 from tokens.models import SigningKey
 
-PARTS = ["configuration", "database", "migrations", "clock", "keys", "audit trail", "administrators", "mail"]
+PARTS = ["configuration", "pages", "database", "migrations", "clock", "keys", "audit trail", "administrators", "mail"]
 
 
 def examined(part: str) -> doctor.Finding:
@@ -68,6 +70,20 @@ def test_what_is_bad_ends_with_an_error(cast: Cast, settings: Any):
     assert found.grade == "bad"
     assert "osmo.E005" in found.says
     assert found.advice
+
+
+def test_files_that_are_not_collected_show(settings: Any, tmp_path: Path):
+    collecting = "django.contrib.staticfiles.storage.ManifestStaticFilesStorage"
+    settings.STATIC_ROOT = tmp_path
+    settings.STORAGES = {**settings.STORAGES, "staticfiles": {"BACKEND": collecting}}
+    assert doctor._pages().grade == "warning"
+    assert "collectstatic" in doctor._pages().advice
+
+    files = {path: path for finder in finders.get_finders() for path, _ in finder.list([])}
+    (tmp_path / "staticfiles.json").write_text(json.dumps({"version": "1.1", "paths": files, "hash": ""}))
+    settings.STATIC_ROOT = str(tmp_path)  # so that it is read anew
+
+    assert doctor._pages().says == "Their files are collected."
 
 
 def test_a_database_that_does_not_answer_ends_the_examination(cast: Cast, monkeypatch: pytest.MonkeyPatch):

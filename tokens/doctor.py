@@ -7,6 +7,8 @@ from typing import Literal
 
 from cryptography.fernet import InvalidToken
 from django.conf import settings
+from django.contrib.staticfiles import finders
+from django.contrib.staticfiles.storage import staticfiles_storage
 from django.core import checks
 from django.core.mail import get_connection
 from django.db import DatabaseError, connection
@@ -39,6 +41,7 @@ class Finding:
 def examine() -> Iterator[Finding]:
     """All findings. Where the database does not answer or is not migrated, what depends on it is left out."""
     yield from _configuration()
+    yield _pages()
     try:
         connection.ensure_connection()
     except DatabaseError as error:
@@ -64,6 +67,18 @@ def _configuration() -> Iterator[Finding]:
         yield Finding("configuration", grade, f"{message.msg} ({message.id})", message.hint or "")
     if not said:
         yield Finding("configuration", "good", f"The portal is {settings.PORTAL_URL}.")
+
+
+def _pages() -> Finding:
+    """Without their files pages cannot be shown; programs are served all the same."""
+    collected = getattr(staticfiles_storage, "hashed_files", None)
+    if collected is None:
+        return Finding("pages", "good", "Their files are served as they are.")
+    lacking = [path for finder in finders.get_finders() for path, _ in finder.list([]) if path not in collected]
+    if lacking:
+        says = f"{len(lacking)} of their files are not collected, so the console may show none."
+        return Finding("pages", "warning", says, "Run `manage.py collectstatic --noinput`, after each upgrade too.")
+    return Finding("pages", "good", "Their files are collected.")
 
 
 def _database() -> Finding:
