@@ -1,5 +1,7 @@
-"""gunicorn's log of requests."""
+"""gunicorn's log of requests, and of what goes wrong with them."""
 
+import logging
+import re
 from datetime import timedelta
 from typing import Any
 
@@ -8,6 +10,15 @@ from gunicorn.glogging import Logger  # type: ignore[import-untyped]
 from osmo_portal.logging import printable
 
 LINE = '%(request_id)s %(address)s "%(method)s %(path)s" %(status)s %(bytes)s %(milliseconds)sms'
+UNREADABLE = re.compile(r"(Invalid request from ip=\S*: [^:'\"]*).*", re.DOTALL)
+QUERY = re.compile(r"(?<=\S)\?\S+")
+
+
+def without_secrets(record: logging.LogRecord) -> bool:
+    """gunicorn tells of an error with the whole address, or with the line that it cannot read."""
+    message = UNREADABLE.sub(r"\1", record.getMessage())
+    record.msg, record.args = printable(QUERY.sub("", message)), ()
+    return True
 
 
 class AccessLog(Logger):  # type: ignore[misc]
@@ -16,6 +27,10 @@ class AccessLog(Logger):  # type: ignore[misc]
     Never the query string: the released 6.0 clients send a secret there. gunicorn's own gathers for each request all
     that a format may name, and writes control characters of the path as they are.
     """
+
+    def setup(self, cfg: Any) -> None:
+        super().setup(cfg)
+        self.error_log.addFilter(without_secrets)
 
     def access(self, response: Any, request: Any, environ: dict[str, Any], took: timedelta) -> None:
         if self.cfg.accesslog:

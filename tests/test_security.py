@@ -15,6 +15,7 @@ import pytest
 from cryptography.fernet import Fernet
 from django.db import DatabaseError, connection, transaction
 from gunicorn.config import Config  # type: ignore[import-untyped]
+from gunicorn.http import errors  # type: ignore[import-untyped]
 
 from osmo_portal.access_log import AccessLog
 from osmo_portal.events.models import Event, EventLine
@@ -24,6 +25,7 @@ from tests.cast import Cast
 from tokens import exchange, secrets
 
 ROOT = Path(__file__).resolve().parent.parent
+TAGGED = "osmo_NotForTheLog"
 
 ASK = """
 import django; django.setup()
@@ -87,6 +89,41 @@ def test_the_servers_own_log_line_has_no_query_and_no_referrer(monkeypatch: pyte
     assert lines == ['abc 192.0.2.1 "GET /api/auth/jwt/access_token\\r\\nforged" 200 5 3ms']
     configured = runpy.run_path(str(ROOT / "osmo_portal" / "gunicorn.conf.py"))
     assert configured["logger_class"] == f"{AccessLog.__module__}.{AccessLog.__qualname__}"
+
+
+@pytest.fixture
+def server_log(caplog: pytest.LogCaptureFixture) -> Iterator[AccessLog]:
+    log = AccessLog(Config())
+    log.error_log.addHandler(caplog.handler)
+    yield log
+    log.error_log.removeHandler(caplog.handler)
+
+
+@pytest.mark.parametrize("address", ["192.0.2.1", "2001:db8::1"])
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (errors.InvalidRequestLine(f"GET /x?access_token={TAGGED} a HTTP/1.1"), "Invalid HTTP request line"),
+        (errors.InvalidRequestMethod(TAGGED), "Invalid HTTP method"),
+        (errors.InvalidHeader(f"Authorization Bearer: {TAGGED}"), "Invalid HTTP Header"),
+        (errors.InvalidHeaderName(TAGGED), "Invalid HTTP header name"),
+        (errors.LimitRequestLine(5_000, 4_094), "Request Line is too large (5000 > 4094)"),
+    ],
+)
+def test_what_the_server_cannot_read_is_not_in_its_log(
+    server_log: AccessLog, caplog: pytest.LogCaptureFixture, error: Exception, told: str, address: str
+) -> None:
+    server_log.warning(f"Invalid request from ip={address}: {error}")
+
+    assert caplog.messages == [f"Invalid request from ip={address}: {told}"]
+
+
+def test_an_error_of_the_server_is_told_without_the_query(
+    server_log: AccessLog, caplog: pytest.LogCaptureFixture
+) -> None:
+    server_log.exception("Error handling request %s %s", "GET", f"/x?access_token={TAGGED}")
+
+    assert caplog.messages == ["Error handling request GET /x"]
 
 
 @pytest.mark.parametrize(
