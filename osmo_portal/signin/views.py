@@ -229,7 +229,7 @@ class NewCodes(OwnFactorMixin, GenerateRecoveryCodesView):
 
 def codes_shown(request: HttpRequest) -> HttpResponse:
     codes = Authenticator.objects.get(user=request.user, type=factors.CODES).wrap().get_unused_codes()
-    return render(request, "signin/codes.html", {**_site(request, "Your recovery codes"), "codes": codes})
+    return render(request, "signin/codes.html", {**_site(request, "Your recovery codes"), "codes": "\n".join(codes)})
 
 
 class Confirm(OwnPage, RedirectURLMixin, FormView):
