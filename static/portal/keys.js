@@ -2,6 +2,12 @@
 
 /* Security keys and passkeys: the browser asks for one, and the form carries its answer. */
 
+/* By the name of the error. */
+const WHY = {
+  InvalidStateError: "This key is added already.",
+  SecurityError: "Security keys do not work at this address: open the portal by its name (localhost, not 127.0.0.1).",
+};
+
 for (const form of document.querySelectorAll("form[data-key-request], form[data-key-creation]")) {
   form.addEventListener("submit", async (event) => {
     event.preventDefault();
@@ -10,8 +16,8 @@ for (const form of document.querySelectorAll("form[data-key-request], form[data-
     try {
       form.elements.credential.value = JSON.stringify(await answer(form.dataset));
       form.submit();
-    } catch {
-      failed.textContent = "No key answered, or it is not one of yours. Try again.";
+    } catch (error) {
+      failed.textContent = WHY[error.name] || "No key answered, or it is not one of yours. Try again.";
       failed.hidden = false;
     }
   });

@@ -10,7 +10,7 @@ from allauth.mfa.models import Authenticator
 from allauth.mfa.totp.internal.auth import format_hotp_value, hotp_value
 from django.core import mail
 from django.urls import reverse
-from playwright.sync_api import BrowserContext, Page, expect
+from playwright.sync_api import Browser, BrowserContext, Page, expect
 from pytest_django.live_server_helper import LiveServer
 
 from profiles.models import User
@@ -117,6 +117,17 @@ def test_a_security_key_is_added_and_used(stage: Cast, page: Page, key: None, en
     page.get_by_role("button", name="Remove it").click()
     expect(page.get_by_text("Your security key is removed.")).to_be_visible()
     assert not Authenticator.objects.exists()
+
+
+def test_a_security_key_needs_a_portal_with_a_name(stage: Cast, browser: Browser, live_server: LiveServer) -> None:
+    page = browser.new_page(base_url=live_server.url.replace("localhost", "127.0.0.1"))
+    page.goto(reverse("add_key"))
+    page.get_by_label("User id").fill("grace")
+    page.get_by_label("Password").fill(PASSWORD)
+    page.get_by_role("button", name="Sign in").click()
+    page.get_by_role("button", name="Add the key").click()
+    expect(page.get_by_text("open the portal by its name")).to_be_visible()
+    page.close()
 
 
 def test_a_link_in_a_mail_sets_a_password(stage: Cast, page: Page, settings: Any, live_server: LiveServer) -> None:
