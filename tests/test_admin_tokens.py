@@ -115,6 +115,19 @@ def test_a_third_live_secret_is_refused_in_words(cast: Cast) -> None:
     assert not SECRET.search(text(answer))
 
 
+def test_while_two_secrets_live_only_to_end_both_is_offered(cast: Cast) -> None:
+    token = cast.service_token().rotate(by=cast.by("grace"))
+    client = visitor("grace")
+
+    page = client.get(address(token, "rotate"))
+    answer = rotate(client, token, grace=page.context["form"]["grace"].value())
+
+    assert "ends both at once" in text(page)
+    assert [grace.data["value"] for grace in page.context["form"]["grace"]] == ["0"]
+    assert SECRET.search(text(answer))
+    assert Secret.objects.live().count() == 1
+
+
 def test_rotating_may_set_a_new_last_day(cast: Cast) -> None:
     token = cast.service_token()
 

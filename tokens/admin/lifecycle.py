@@ -1,12 +1,13 @@
 """What is done to a token that exists: a new secret, a pause, the end. Tokens are never edited and never deleted."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from django import forms
 from django.core.exceptions import ValidationError
 from django.http import HttpResponse
 from django.utils import timezone
+from django.utils.functional import cached_property
 
 from osmo_portal.console.change import Change, ReasonForm
 from osmo_portal.events.actor import Actor
@@ -43,22 +44,42 @@ class RotateForm(forms.Form):
         label="New expiry", required=False, help_text="Empty: the token ends when it would have ended."
     )
 
+    def __init__(self, *args: Any, only_at_once: bool, **kwargs: Any) -> None:
+        """All graces stay valid: what a page from before chose is refused with the reason."""
+        super().__init__(*args, **kwargs)
+        if only_at_once:
+            self.fields["grace"].widget.choices = [("0", "no longer, and neither does the one before it")]  # type: ignore[attr-defined]
+
 
 class Rotate(TokenChange):
     slug, label, heading = "rotate", "Rotate", "Rotate {}"
     form_class = RotateForm
     handles = True
-    explanation = (
-        "The token gets a new secret, shown once on the next page. It works at once.",
-        "The old one works until its grace ends. Use of it after that is reported in the history.",
-    )
 
     @classmethod
     def fits(cls, record: AccessToken) -> bool:
         return record.state() == State.ACTIVE
 
+    @cached_property
+    def grace_ends(self) -> datetime | None:
+        """Where two secrets work now, the end of the older one. Until then a rotation can only end both at once."""
+        return self.record.secrets.live().exclude(retires_at=None).values_list("retires_at", flat=True).first()  # type: ignore[no-any-return]
+
+    def explained(self) -> list[str]:
+        new = "The token gets a new secret, shown once on the next page. It works at once."
+        if not self.grace_ends:
+            return [new, "The old one works until its grace ends. Use of it after that is reported in the history."]
+        end = f"Two secrets work now, the older one until {self.grace_ends:%Y-%m-%d %H:%M} UTC."
+        return [new, f"{end} A third cannot work beside them: to rotate before then ends both at once."]
+
+    def get_form_kwargs(self) -> dict[str, Any]:
+        return {**super().get_form_kwargs(), "only_at_once": bool(self.grace_ends)}
+
+    def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
+        return super().get_context_data(**{"danger": bool(self.grace_ends), **kwargs})
+
     def get_initial(self) -> dict[str, Any]:
-        return {"grace": GRACES[0][0], "rotations": self.record.rotations}
+        return {"grace": "0" if self.grace_ends else GRACES[0][0], "rotations": self.record.rotations}
 
     def perform(self, *, rotations: int, grace: str, expires_at: Any) -> AccessToken:
         """The number of rotations that the page was made with lets a page that is sent twice rotate once."""
