@@ -409,6 +409,7 @@ def test_a_set_that_has_changed_since_is_refused_with_nothing_changed(
 
     assert "The set has changed since the preview" in str(form_errors(answer))
     assert "Preview it again" in text(answer)
+    assert 'class="button default' not in text(answer), "what would be refused again is not offered"
     assert dump.tables() == before
     assert not BulkChunk.objects.exists()
 
