@@ -695,7 +695,7 @@ def test_stopping_leaves_the_rest_alone_for_good(cast: Cast) -> None:
 
     answer = client.post(page(operation, "stop"), {"reason": "wrong ones"}, follow=True)
 
-    assert "4 tokens were not come to." in text(answer)
+    assert "4 tokens were not handled." in text(answer)
     assert go_on(client, operation).status_code == 302
     assert AccessToken.objects.listed().count() == 4
     event = Event.objects.get(action="tokens.bulk_stopped")

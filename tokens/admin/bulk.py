@@ -270,7 +270,7 @@ class Continue(Change):
     """Works for a moment, and says how far it is: to a browser with the operation's page, to its script in JSON."""
 
     slug, label, on_record = "continue", "Continue", False
-    explanation = ("The operation goes on with the tokens that it has not come to.",)
+    explanation = ("The operation goes on with the tokens that it has not handled yet.",)
 
     @classmethod
     def permits(cls, by: Actor, record: BulkOperation) -> bool:
@@ -295,7 +295,7 @@ class Continue(Change):
 class Stop(Change):
     slug, label, heading, danger = "stop", "Stop", "Stop “{}”", True
     form_class = ReasonForm
-    explanation = ("What was done stays done. The tokens that it has not come to are left as they are, for good.",)
+    explanation = ("What was done stays done. It leaves the tokens that it has not handled yet as they are, for good.",)
 
     @classmethod
     def permits(cls, by: Actor, record: BulkOperation) -> bool:
@@ -307,7 +307,7 @@ class Stop(Change):
 
     def perform(self, reason: str) -> str:
         self.record.stop(by=self.by, reason=reason)
-        return f"Stopped. {self.record.remaining:,} tokens were not come to."
+        return f"Stopped. {self.record.remaining:,} tokens were not handled."
 
 
 # The operations themselves: how far they are, and what came of them.

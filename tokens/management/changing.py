@@ -22,7 +22,7 @@ ANOTHER_SET = {"nothing", "conflict"}  # codes of what says that the set is not 
 AT_THE_BEGINNING = (*FILTERS, "everything", "at", "reason", "dry_run", "expect", "digest", "batch_size")
 NOT_TO_CONTINUE = {
     Stage.PREVIEWED: "was looked at in the console, and not begun",
-    Stage.STOPPED: "was stopped: what it had not come to stays as it is",
+    Stage.STOPPED: "was stopped: what it had not handled stays as it is",
 }
 
 
