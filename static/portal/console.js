@@ -64,3 +64,9 @@ async function complete(input, list) {
   const { names } = await answer.json();
   list.replaceChildren(...names.map((name) => Object.assign(document.createElement("option"), { value: name })));
 }
+
+/* Where the row of sections is wider than the window, the current one is shown. */
+for (const current of document.querySelectorAll("#sections [aria-current]")) {
+  const row = current.closest("nav");
+  row.scrollLeft = current.offsetLeft - (row.clientWidth - current.offsetWidth) / 2;
+}
