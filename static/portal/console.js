@@ -12,6 +12,12 @@ async function copy(source, button) {
   try {
     await navigator.clipboard.writeText(source.textContent);
     told.textContent = "Copied.";
+    for (const earlier of document.querySelectorAll("[data-copy].done")) {
+      earlier.textContent = earlier.dataset.says;
+      earlier.classList.remove("done");
+    }
+    button.dataset.says = button.textContent;
+    button.textContent = "Copied";
     button.classList.add("done");
   } catch {
     getSelection().selectAllChildren(source);
