@@ -419,6 +419,14 @@ def test_deleting_keeps_the_record_and_revokes_the_tokens(cast: Cast) -> None:
     assert "decommissioned" in text(page)
 
 
+def test_the_buttons_in_red_come_last(cast: Cast) -> None:
+    buttons = visitor("grace").get(address(cast.ada)).context["buttons"]
+
+    in_red = [button["danger"] for button in buttons]
+    assert in_red == sorted(in_red)
+    assert {True, False} == set(in_red)
+
+
 @pytest.mark.parametrize("slug", ["deactivate", "delete-record"])
 def test_ending_a_user_needs_a_reason(cast: Cast, slug: str) -> None:
     answer = act(cast.ada, slug, reason="  ")

@@ -178,12 +178,14 @@ class Section(admin.ModelAdmin):
     def _buttons(
         self, changes: Sequence[type[Change]], by: Actor, record: models.Model | None = None
     ) -> list[dict[str, Any]]:
+        """Those in red come last, wherever the change comes from."""
         args = [record.pk] if record else []
-        return [
+        buttons = [
             {"label": change.label, "url": self.address(change.slug, *args), "danger": change.danger}
             for change in changes
             if change.on_record and change.fits(record) and change.permits(by, record)
         ]
+        return sorted(buttons, key=lambda button: bool(button["danger"]))
 
     def history_view(
         self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None
