@@ -58,7 +58,7 @@ class VerifyTail(Change):
     template_name = "portal/verify.html"
     explanation = (
         "Reads them again and compares each with its hash and with the one before it. That may take some seconds.",
-        "The lines of batches are left out; `manage.py verify_events` reads everything. The outcome becomes an event.",
+        "The lines of batches are left out; manage.py verify_events reads everything. The outcome becomes an event.",
     )
 
     def perform(self) -> verification.Verdict:
