@@ -17,10 +17,10 @@ def signed_in(cast: Cast) -> tuple[Client, str]:
     return client, client.cookies["sessionid"].value
 
 
-def status(key: str) -> int:
+def status(key: str | None) -> int:
     """What a browser with that cookie gets of a page of the console."""
     client = Client()
-    client.cookies["sessionid"] = key
+    client.cookies["sessionid"] = str(key)
     return client.get("/admin/tokens/accesstoken/").status_code
 
 
@@ -66,6 +66,7 @@ def test_nobody_chooses_the_key_of_a_session(db: None) -> None:
     chosen["some"] = "thing"
     chosen.save()
 
+    assert chosen.session_key
     assert chosen.session_key != "x" * 32
     assert chosen.exists(chosen.session_key)
     assert not chosen.exists("x" * 32)
