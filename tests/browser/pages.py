@@ -44,10 +44,12 @@ NO_PAGES = {
     r"admin/tokens/accesstoken/(find|export)/": "answer a POST alone: the first in test_find, the second with a file",
 }
 
-# At times Chromium tells no size of what its cache gave: that is fetched once more.
+# At times Chromium tells no size of what its cache gave: that is fetched once more. What stands in the address itself
+# (data:) is no request.
 WEIGH = """async () => Promise.all(
-  ["navigation", "resource"].flatMap(kind => performance.getEntriesByType(kind)).map(async entry =>
-    entry.decodedBodySize || (await (await fetch(entry.name)).arrayBuffer()).byteLength))"""
+  ["navigation", "resource"].flatMap(kind => performance.getEntriesByType(kind))
+    .filter(entry => entry.name.startsWith(location.origin))
+    .map(async entry => entry.decodedBodySize || (await (await fetch(entry.name)).arrayBuffer()).byteLength))"""
 
 
 def routes(patterns: list[Any] | None = None, before: str = "") -> Iterator[str]:

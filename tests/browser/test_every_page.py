@@ -172,8 +172,9 @@ def test_no_reason_is_left_over() -> None:
 
 
 def test_the_look_notices_what_it_promises(page: Page) -> None:
-    html = """<!doctype html><html lang="en"><title>Bad</title><main><h1>Bad</h1><img src="data:,">
-      <p style="color: #999; background: #fff">faint</p><div style="width: 500px">wide</div></main></html>"""
+    html = """<!doctype html><html lang="en"><title>Bad</title><link rel="icon" href="data:,"><main><h1>Bad</h1>
+      <img src="data:,"><p style="color: #999; background: #fff">faint</p>
+      <div style="width: 500px">wide</div></main></html>"""
     page.route("**/made-up", lambda route: route.fulfill(body=html, content_type="text/html"))
     page.goto("/made-up")
 
