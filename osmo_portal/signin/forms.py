@@ -67,6 +67,11 @@ class ConfirmForm(forms.Form):
 class OnceMixin:
     """A code of the app counts once, also while it and its neighbours are still good."""
 
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        del self.fields["code"].widget.attrs["placeholder"]  # type: ignore[attr-defined]  # it says what the label says
+        self.fields["code"].widget.attrs["autofocus"] = True  # type: ignore[attr-defined]
+
     def clean_code(self) -> str:
         code: str = super().clean_code()  # type: ignore[misc]
         used = f"second-factor:{self.user.pk}:{code}"  # type: ignore[attr-defined]
