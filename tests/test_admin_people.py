@@ -406,6 +406,20 @@ def test_reactivating_resumes_no_token(cast: Cast) -> None:
     assert AccessToken.objects.get().state() == "suspended"
 
 
+def test_deleting_says_first_how_many_tokens_go(cast: Cast) -> None:
+    def told() -> str:
+        return text(visitor("grace").get(address(cast.robot, "delete-record")))
+
+    assert "All tokens are revoked for good; none of them is live." in told()
+
+    cast.service_token("one")
+    assert "All tokens are revoked for good; 1 of them is live." in told()
+
+    cast.service_token("two")
+    cast.service_token("gone").revoke(by=cast.by("grace"), reason="x")
+    assert "All tokens are revoked for good; 2 of them are live." in told()
+
+
 def test_deleting_keeps_the_record_and_revokes_the_tokens(cast: Cast) -> None:
     cast.service_token()
 

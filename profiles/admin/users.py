@@ -253,12 +253,14 @@ class Delete(UserChange):
     slug, label, heading, danger = "delete-record", "Delete", "Delete {}", True
     form_class = ReasonForm
     explanation = (
-        "All tokens are revoked for good. The record stays, and its history with it, but nobody can bring it back.",
+        "The record stays, and its history with it, but nobody can bring it back.",
         "The user id is free again; a new record of that name is somebody else.",
     )
 
     def explained(self) -> list[str]:
-        return [*self.explanation, *filter(None, [left_behind(self.record)])]
+        live, _ = UserSection.stakes([self.record.pk]).get(self.record.pk, (0, None))
+        revoked = f"All tokens are revoked for good; {live or 'none'} of them {'is' if live < 2 else 'are'} live."
+        return [revoked, *self.explanation, *filter(None, [left_behind(self.record)])]
 
     def perform(self, reason: str) -> str:
         self.record.mark_deleted(by=self.by, reason=reason)
