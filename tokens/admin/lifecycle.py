@@ -48,7 +48,8 @@ class RotateForm(forms.Form):
         """All graces stay valid: what a page from before chose is refused with the reason."""
         super().__init__(*args, **kwargs)
         if only_at_once:
-            self.fields["grace"].widget.choices = [("0", "no longer, and neither does the one before it")]  # type: ignore[attr-defined]
+            grace: Any = self.fields["grace"].widget
+            grace.choices = [("0", "no longer, and neither does the one before it")]
 
 
 class Rotate(TokenChange):
@@ -63,7 +64,7 @@ class Rotate(TokenChange):
     @cached_property
     def grace_ends(self) -> datetime | None:
         """Where two secrets work now, the end of the older one. Until then a rotation can only end both at once."""
-        return self.record.secrets.live().exclude(retires_at=None).values_list("retires_at", flat=True).first()  # type: ignore[no-any-return]
+        return self.record.secrets.retiring().values_list("retires_at", flat=True).first()  # type: ignore[no-any-return]
 
     def explained(self) -> list[str]:
         new = "The token gets a new secret, shown once on the next page. It works at once."

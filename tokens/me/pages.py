@@ -164,7 +164,7 @@ class MyToken(Page):
                 for change in CHANGES
                 if change.fits(token) and change.permits(self.by, token)
             ],
-            "retiring": token.secrets.live().exclude(retires_at=None).defer("digest").first(),
+            "retiring": token.secrets.retiring().defer("digest").first(),
             "timeline": timeline(token),
             "section_url": PLACE.address("changelist"),
             "section_title": PLACE.heading,

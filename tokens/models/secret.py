@@ -14,6 +14,10 @@ class SecretQuerySet(AuditedQuerySet["Secret"]):
     def live(self, at: datetime | None = None) -> Self:
         return self.filter(slot__isnull=False).filter(Q(retires_at=None) | Q(retires_at__gt=at or timezone.now()))
 
+    def retiring(self, at: datetime | None = None) -> Self:
+        """Live ones whose end is set: the older of two. While a token has one, there is no room for a third secret."""
+        return self.live(at).filter(retires_at__isnull=False)
+
     def bulk_create(self, objs: Iterable["Secret"], *args: Any, **kwargs: Any) -> list["Secret"]:
         """Raises ValidationError where one of them was purged."""
         made = super().bulk_create(objs, *args, **kwargs)

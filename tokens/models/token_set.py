@@ -196,8 +196,7 @@ class AccessTokenQuerySet(AuditedQuerySet["AccessToken"]):
     def rotatable(self, actor: Actor, grace: timedelta = DEFAULT_GRACE, at: datetime | None = None) -> Self:
         """Active tokens that the actor may rotate one by one: what AccessToken.rotate checks, as a set."""
         found = self.live(at)._handled_by(actor, at)
-        # The newest has no end: a live one that has is a second, and there is no room for a third.
-        retiring = Secret.objects.live(at).filter(token=OuterRef("pk"), retires_at__isnull=False)
+        retiring = Secret.objects.retiring(at).filter(token=OuterRef("pk"))
         return found.exclude(Exists(retiring)) if grace else found
 
     def not_rotatable(self, actor: Actor, grace: timedelta = DEFAULT_GRACE, at: datetime | None = None) -> Self:
