@@ -191,8 +191,8 @@ def test_a_deep_page_costs_the_queries_of_the_first(cast: Cast, django_assert_nu
     rest = Rest(person="grace")
     address = "tokens?page_size=100&ordering=expires_at"
     for _ in range(3):
-        # The session, its user, his roles and groups, tokens with users, their uses, roles and live secrets.
-        with django_assert_num_queries(8):
+        # The session, its user, his roles and groups; tokens; their users, uses, roles and live secrets.
+        with django_assert_num_queries(9):
             page = rest.get(address).json()
         address = page["next"]
     assert address is None

@@ -30,7 +30,7 @@ def pools_reached(tokens: Iterable[AccessToken]) -> dict[int, list[str]]:
     answer = {}
     for token in tokens:
         binding = frozenset({*everybody, *held.get(token.owner_id, ())})
-        carried = {given.assignment.role_id for given in token.put_roles() if given.is_effective}
+        carried = {given.role_id for given in token.put_roles() if given.is_effective}
         found = reached(frozenset(carried & binding), binding)
         answer[token.pk] = [pool for pool in pools if pool in found]
     return answer

@@ -51,7 +51,7 @@ class SectionList(ChangeList):
 
     def get_results(self, request: HttpRequest) -> None:
         try:
-            page = paging.page(self.queryset, self.order, self.place, self.list_per_page)
+            page = paging.page(self.model_admin.in_brief(self.queryset), self.order, self.place, self.list_per_page)
         except ValidationError as error:
             self.faults += error.messages
             page = paging.Page([], has_previous=False, has_next=False)

@@ -116,6 +116,10 @@ class Section(admin.ModelAdmin):
         """Where the search box is sent to by POST. Empty: to the list itself, by GET."""
         return ""
 
+    def in_brief(self, found: models.QuerySet) -> models.QuerySet:
+        """Those records with no more than the columns need of them."""
+        return found
+
     def dressed(self, records: list[Any]) -> list[Any]:
         """The records of one page with what the columns need of them, fetched for all of them at once."""
         return records

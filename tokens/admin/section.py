@@ -100,6 +100,10 @@ class AccessTokenSection(Section):
         }
         return super().changelist_view(request, {**context, **(extra_context or {})})
 
+    def in_brief(self, found: Any) -> QuerySet:
+        brief: QuerySet = found.in_brief()
+        return brief
+
     def dressed(self, records: list[Any]) -> list[Any]:
         reached = pools_reached(token for token in records if token.ended_at is None)
         for token in records:

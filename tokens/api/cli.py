@@ -80,7 +80,7 @@ def _secret_of(request: HttpRequest) -> str:
 
 
 def listed(tokens: AccessTokenQuerySet) -> list[dict[str, Any]]:
-    return [_element(token) for token in tokens.listed().with_state().order_by("name", "owner__username")]
+    return [_element(token) for token in tokens.listed().in_brief().order_by("name", "owner__username")]
 
 
 def _element(token: AccessToken) -> dict[str, Any]:

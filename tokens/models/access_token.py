@@ -14,11 +14,12 @@ from profiles import names
 from profiles.models import Role, RoleAssignment, User
 from profiles.rules import require_reason
 from tokens import rules, secrets
+from tokens.models.brief import FETCHED_ROLES, PutRole
 from tokens.models.last_use import LastUse
 from tokens.models.purged_secret import LABEL_LENGTH, PurgedSecret
 from tokens.models.secret import Secret
 from tokens.models.token_role import TokenRole
-from tokens.models.token_set import DEFAULT_GRACE, FETCHED_ROLES, MAX_GRACE, AccessTokenQuerySet, State
+from tokens.models.token_set import DEFAULT_GRACE, MAX_GRACE, AccessTokenQuerySet, State
 from tokens.secrets import Plaintext
 
 
@@ -95,15 +96,16 @@ class AccessToken(AuditedModel):
     @property
     def role_names(self) -> list[str]:
         """The roles it was given and its owner still holds: what it carries now. Sorted."""
-        return sorted(role.assignment.role.name for role in self.put_roles() if role.is_effective)
+        return sorted(role.role_name for role in self.put_roles() if role.is_effective)
 
     @property
     def lost_role_names(self) -> list[str]:
-        return sorted(role.assignment.role.name for role in self.put_roles() if not role.is_effective)
+        return sorted(role.role_name for role in self.put_roles() if not role.is_effective)
 
-    def put_roles(self) -> Iterable[TokenRole]:
-        """What was put on the token, whether it still counts or not: as `with_state` fetched it, or as it is now."""
-        fetched: list[TokenRole] | None = self.__dict__.get(FETCHED_ROLES)
+    def put_roles(self) -> Iterable[Any]:
+        """TokenRoles, whether they still count or not: as `with_state` fetched them, or as they are now. PutRoles, of
+        which less is known, where the token was fetched `in_brief`."""
+        fetched: list[TokenRole | PutRole] | None = self.__dict__.get(FETCHED_ROLES)
         return self.roles.select_related("assignment__role") if fetched is None else fetched
 
     @property

@@ -50,5 +50,13 @@ class TokenRole(AuditedModel):
         return f"{self.assignment.role} on {self.token}"
 
     @property
+    def role_id(self) -> int:
+        return self.assignment.role_id
+
+    @property
+    def role_name(self) -> str:
+        return self.assignment.role.name
+
+    @property
     def is_effective(self) -> bool:
         return self.assignment.removed_at is None and self.assignment.role.deleted_at is None

@@ -8,6 +8,7 @@ from django.core.exceptions import PermissionDenied, ValidationError
 from django.db import models
 from django.db.models import Exists, F, OuterRef, Q
 from django.db.models.functions import Greatest
+from django.db.models.query import ModelIterable
 from django.utils import timezone
 from django.utils.crypto import get_random_string
 
@@ -22,6 +23,7 @@ from tokens import rules
 from tokens.models import batches
 from tokens.models.arriving import Arriving, bring_what_belongs_to, check_arrival, held_assignments
 from tokens.models.batches import PURGED_AT_ONCE, Progress, how_many
+from tokens.models.brief import FETCHED_ROLES, complete
 from tokens.models.keys import Keys
 from tokens.models.last_use import LastUse
 from tokens.models.secret import Secret
@@ -34,7 +36,6 @@ DEFAULT_GRACE = timedelta(hours=24)
 MAX_GRACE = timedelta(days=30)
 MIN_RETENTION = timedelta(days=30)
 STEP = 1_000  # tokens that are rotated one by one from one look at the table
-FETCHED_ROLES = "fetched_roles"  # where `with_state` puts them: a query set for each token would cost more than they do
 MAX_STARS = 3  # each one more multiplies the work of a regular expression by the length of a name
 
 
@@ -49,6 +50,7 @@ class AccessTokenQuerySet(AuditedQuerySet["AccessToken"]):
     # What was found out with this very queryset: how many there are, or that there are more.
     known_count: int | None = None
     more_than = 0
+    brief = False
 
     def listed(self) -> Self:
         """Not ended. An expired token stays listed and keeps its name until it is deleted."""
@@ -179,6 +181,24 @@ class AccessTokenQuerySet(AuditedQuerySet["AccessToken"]):
         """
         roles = models.Prefetch("roles", TokenRole.objects.select_related("assignment__role"), FETCHED_ROLES)
         return self.select_related("owner").prefetch_related("last_use", roles)
+
+    def in_brief(self) -> Self:
+        """As `with_state`, with no more of users and roles than lists show: four queries. Fetch a token anew to act on
+        it."""
+        found = self.select_related(None).prefetch_related(None)
+        found.brief = True
+        return found
+
+    def _clone(self) -> Self:
+        clone: Self = super()._clone()  # type: ignore[misc]
+        clone.brief = self.brief
+        return clone
+
+    def _fetch_all(self) -> None:
+        fetched = self._result_cache is not None
+        super()._fetch_all()
+        if self.brief and self._result_cache and not fetched and issubclass(self._iterable_class, ModelIterable):
+            complete(self._result_cache, self.db)
 
     def within_lifetime(self, at: datetime | None = None) -> Self:
         """Tokens that have not reached the maximum lifetime of the portal and of the roles put on them."""
