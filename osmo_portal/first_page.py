@@ -9,9 +9,10 @@ from django.utils.http import urlencode
 from osmo_portal.console import bars
 from osmo_portal.events.actor import Actor
 from tokens import rules
-from tokens.outlook import ALARM_DAYS, Count, Outlook, Week, outlook
+from tokens.outlook import ALARM_DAYS, Count, Outlook, Week, outlook_within
 from tokens.standing import Refusal
 
+PATIENCE = 0.1  # seconds: what takes longer is shown once it is there
 TOKENS, ACCOUNTS, EVENTS = "tokens_accesstoken", "profiles_serviceaccount", "events_event"
 
 
@@ -36,17 +37,21 @@ class Row:
 
 
 def first_page(by: Actor) -> dict[str, Any]:
-    seen = outlook()
+    """`outlook` is None while it is being counted."""
+    seen = outlook_within(PATIENCE)
+    shown = {"outlook": seen, "may_issue": rules.may_issue_service_tokens(by)}
+    return shown | _drawn(seen) if seen else shown
+
+
+def _drawn(seen: Outlook) -> dict[str, Any]:
     weeks = bars.draw([_bar(week) for week in seen.weeks])
     return {
-        "outlook": seen,
         "figures": _figures(seen),
         "weeks": weeks,
         "cliff": any(week.stands_out for week in weeks),
         "drawing": {"height": bars.HEIGHT, "base": bars.BASE, "label_y": bars.BASE + 20},
         "by_role": _rows(seen.by_role, "role"),
         "by_pool": _rows(seen.by_pool, "pool"),
-        "may_issue": rules.may_issue_service_tokens(by),
     }
 
 

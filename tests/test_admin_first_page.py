@@ -197,7 +197,7 @@ def test_what_is_some_minutes_old_is_shown_once_more_while_a_thread_counts(time_
 
     older = outlook.outlook()
     for thread in threading.enumerate():
-        if thread.name == outlook._AT_WORK:
+        if thread.name == outlook.AT_WORK:
             thread.join()
 
     assert (older.figures["live"].number, older.is_fresh) == (1, False)
@@ -213,6 +213,31 @@ def test_who_comes_after_a_long_time_gets_what_is_counted_now(time_machine: Any)
     time_machine.move_to(timezone.now() + outlook.SHOWN + timedelta(seconds=1))
 
     assert outlook.outlook().figures["live"].number == 1
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_count_that_takes_long_keeps_nobody_waiting_for_the_page(monkeypatch: pytest.MonkeyPatch) -> None:
+    Cast().service_token("first")
+    go, count = threading.Event(), outlook.count
+
+    def count_slowly() -> outlook.Outlook:
+        go.wait(30)
+        return count()
+
+    monkeypatch.setattr(outlook, "count", count_slowly)
+    client = visitor("grace")
+
+    first, second = client.get(INDEX), client.get(INDEX)
+    counting = [thread for thread in threading.enumerate() if thread.name == outlook.AT_WORK]
+    go.set()
+    for thread in counting:
+        thread.join()
+
+    assert len(counting) == 1
+    for page in (first, second):
+        assert page.context["outlook"] is None
+        assert "All tokens are being counted" in text(page)
+    assert {figure.label: figure.count.number for figure in shown(client)["figures"]}["live tokens"] == 1
 
 
 def test_of_several_who_come_first_one_counts(monkeypatch: pytest.MonkeyPatch) -> None:

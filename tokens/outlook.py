@@ -32,7 +32,7 @@ WEEKS = 12
 TOP = 10
 ALARM_DAYS = 7
 UNUSED_DAYS = 90
-_KEY, _AT_WORK = "tokens.outlook", "tokens.outlook.at_work"
+_KEY, AT_WORK = "tokens.outlook", "tokens.outlook.at_work"
 _COUNTING = threading.Lock()
 logger = logging.getLogger(__name__)
 
@@ -89,8 +89,8 @@ class Outlook:
 def outlook() -> Outlook:
     """As it was counted within the last minute, or just now.
 
-    One that is some minutes older is given once more, and counted anew in a thread: so only who comes after a long time
-    waits for it. A thread sees nothing of an open transaction, so inside one it is counted at once.
+    One that is some minutes older is given once more, and counted anew in a thread. A thread sees nothing of an open
+    transaction, so inside one it is counted at once.
     """
     kept: Outlook | None = caches["local"].get(_KEY)
     if kept is None:
@@ -98,9 +98,28 @@ def outlook() -> Outlook:
             return caches["local"].get(_KEY) or _count_and_keep()
     if connection.in_atomic_block and not kept.is_fresh:
         return _count_and_keep()
-    if not kept.is_fresh and caches["local"].add(_AT_WORK, True, KEPT.total_seconds()):
-        threading.Thread(target=_count_beside, name=_AT_WORK, daemon=True).start()
+    if not kept.is_fresh:
+        _begin_to_count()
     return kept
+
+
+def outlook_within(seconds: float) -> Outlook | None:
+    """As `outlook`, but whoever comes after a long time waits no longer than that. None: it is being counted."""
+    if connection.in_atomic_block or caches["local"].get(_KEY):
+        return outlook()
+    if counting := _begin_to_count():
+        counting.join(seconds)
+    found: Outlook | None = caches["local"].get(_KEY)
+    return found
+
+
+def _begin_to_count() -> threading.Thread | None:
+    """None where a thread is at it."""
+    if not caches["local"].add(AT_WORK, True, KEPT.total_seconds()):
+        return None
+    counting = threading.Thread(target=_count_beside, name=AT_WORK, daemon=True)
+    counting.start()
+    return counting
 
 
 def _count_and_keep() -> Outlook:
@@ -116,7 +135,7 @@ def _count_beside() -> None:
         logger.exception("The figures of the first page could not be counted.")
     finally:
         connection.close()
-        caches["local"].delete(_AT_WORK)
+        caches["local"].delete(AT_WORK)
 
 
 def count(at: datetime | None = None) -> Outlook:

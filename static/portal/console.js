@@ -76,3 +76,19 @@ for (const current of document.querySelectorAll("#sections [aria-current]")) {
   const row = current.closest("nav");
   row.scrollLeft = current.offsetLeft - (row.clientWidth - current.offsetWidth) / 2;
 }
+
+/* What was still being counted when the page was asked for is put in once it is there. */
+for (const part of document.querySelectorAll("[data-pending]")) fill(part);
+
+async function fill(part) {
+  for (let tries = 60; tries; tries -= 1) {
+    await new Promise((go) => setTimeout(go, 500));
+    const answer = await fetch(location.href).catch(() => null);
+    if (!answer?.ok) continue;
+    const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+    const found = page.getElementById(part.id);
+    if (!found) return location.reload(); // signed out meanwhile
+    if (!("pending" in found.dataset)) return part.replaceWith(found);
+  }
+  part.querySelector("[data-told]").textContent = "The tokens could not be counted. Look again in a while.";
+}

@@ -2,14 +2,17 @@
 
 import io
 import re
+import threading
 from collections.abc import Callable
 
 import pytest
 from django.core.management import call_command
 from playwright.sync_api import Locator, Page, expect
 
+from tests.browser.looks import DESK, TELEPHONE, faults
 from tests.cast import PASSWORD, Cast
 from tests.snapshot import scene
+from tokens import outlook
 
 SHOWN = re.compile(r"([\d,]+) (?:access token|service account|event)")
 
@@ -147,3 +150,30 @@ def test_without_a_token_the_first_is_issued_from_here(
     page.get_by_role("link", name="Issue the first").click()
 
     expect(page.get_by_label("Service account")).to_be_visible()
+
+
+def test_figures_that_take_long_are_put_in_once_they_are_counted(
+    transactional_db: None,
+    page: Page,
+    open_first_page: Callable[[str, str], None],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    Cast().service_token("first")
+    go, count = threading.Event(), outlook.count
+
+    def count_slowly() -> outlook.Outlook:
+        go.wait(30)
+        return count()
+
+    monkeypatch.setattr(outlook, "count", count_slowly)
+    open_first_page("grace", PASSWORD)
+    told = page.get_by_role("status").filter(has_text="All tokens are being counted")
+    expect(told).to_be_visible()
+    assert [*faults(page, [DESK, TELEPHONE])] == []
+
+    go.set()
+
+    expect(page.get_by_role("link", name="1 live tokens")).to_be_visible()
+    expect(told).to_have_count(0)
+    page.get_by_role("link", name="1 live tokens").click()
+    expect(page.locator("#changelist")).to_contain_text("1 access token")
