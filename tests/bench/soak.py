@@ -13,8 +13,9 @@ import tempfile
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from tests.bench.places import EXCHANGE, PROFILE, Place
 from tests.portals import Portal, serving
 
 CONNECTIONS, INTERVAL = 64, 0.05
+AT_ONCE = 8  # changes of a kind that may be under way: one that waits its turn keeps none of the next ones back
 STABLE = 100  # tokens that are rotated; those that are issued meanwhile are revoked, the oldest first
 KEPT = 10
 DEAD_SHARE = 0.1  # of the requests, by what no longer works
@@ -56,6 +58,8 @@ class Soak:
     dead: list[Known] = field(default_factory=list)
     counts: Counter[str] = field(default_factory=Counter)
     wrong: list[str] = field(default_factory=list)
+    changing: set[int] = field(default_factory=set)  # tokens, each for one change at a time
+    names: Iterator[int] = field(default_factory=count)
     over: threading.Event = field(default_factory=threading.Event)
     lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -116,19 +120,21 @@ class Soak:
 
     # Who changes.
 
-    def every(self, act: Callable[[http.client.HTTPConnection, str], None]) -> None:
+    def every(self, dues: Iterator[float], act: Callable[[http.client.HTTPConnection, str], None]) -> None:
+        """One of those who share the instants at which such a change is due."""
         line, jwt, until = self.line(), "", 0.0
-        due = time.monotonic()
         while not self.over.is_set():
             if time.monotonic() > until:
                 jwt = json.loads(self.ask(line, "POST", EXCHANGE, {"token": self.administrator})[1])["token"]
                 until = time.monotonic() + 200
-            act(line, jwt)
-            due = max(due + INTERVAL, time.monotonic() - 1)
+            with self.lock:
+                due = next(dues)
             time.sleep(max(0.0, due - time.monotonic()))
+            act(line, jwt)
 
     def issue(self, line: http.client.HTTPConnection, jwt: str) -> None:
-        name = f"soak-{self.counts['issue'] + 1}"
+        with self.lock:
+            name = f"soak-{next(self.names)}"
         made = self._change(line, "issue", "/api/v1/tokens", self.asked(name), jwt, 201)
         if made:
             with self.lock:
@@ -138,23 +144,33 @@ class Soak:
         return {"owner": "soak", "name": name, "expires_at": self.day, "roles": ["soak"]}
 
     def rotate(self, line: http.client.HTTPConnection, jwt: str) -> None:
-        old = random.choice(list(self.stable.values()))
+        old = self._claim(lambda: random.sample([*self.stable.values()], STABLE))
+        if old is None:
+            return
         old.dies_from = time.monotonic()
         made = self._change(line, "rotate", f"/api/v1/tokens/{old.token}/rotate", {"grace_seconds": 0}, jwt, 200)
         if made:
             self._end(old)
             with self.lock:
                 self.stable[old.token] = Known(old.token, made["secret"])
+                self.changing.remove(old.token)
 
     def revoke(self, line: http.client.HTTPConnection, jwt: str) -> None:
-        with self.lock:
-            old = self.issued[0] if len(self.issued) > KEPT else None
+        old = self._claim(lambda: self.issued[: max(0, len(self.issued) - KEPT)])
         if old:
             old.dies_from = time.monotonic()
             if self._change(line, "revoke", f"/api/v1/tokens/{old.token}/revoke", {"reason": "soak"}, jwt, 200):
                 with self.lock:
                     self.issued.remove(old)
                 self._end(old)
+
+    def _claim(self, those: Callable[[], list[Known]]) -> Known | None:
+        """The first of those that nobody changes."""
+        with self.lock:
+            free = next((known for known in those() if known.token not in self.changing), None)
+            if free:
+                self.changing.add(free.token)
+            return free
 
     def _end(self, old: Known) -> None:
         old.dead_by = time.monotonic()
@@ -180,10 +196,9 @@ class Soak:
             assert made, self.wrong
             self.stable[made["id"]] = Known(made["id"], made["secret"])
         threads = [threading.Thread(target=self._guarded, args=(self.caller, one)) for one in range(CONNECTIONS)]
-        threads += [
-            threading.Thread(target=self._guarded, args=(self.every, act))
-            for act in (self.issue, self.rotate, self.revoke)
-        ]
+        for act in (self.issue, self.rotate, self.revoke):
+            dues = count(time.monotonic(), INTERVAL)
+            threads += [threading.Thread(target=self._guarded, args=(self.every, dues, act)) for _ in range(AT_ONCE)]
         for thread in threads:
             thread.start()
         time.sleep(seconds)
@@ -191,9 +206,9 @@ class Soak:
         for thread in threads:
             thread.join()
 
-    def _guarded(self, work: Callable[[Any], None], what: Any) -> None:
+    def _guarded(self, work: Callable[..., None], *what: Any) -> None:
         try:
-            work(what)
+            work(*what)
         except Exception as error:
             self.note(f"{type(error).__name__}: {error}")
 
