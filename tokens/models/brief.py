@@ -5,7 +5,7 @@ Made of whole records, joined or fetched beside, it was a third of the work of a
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from profiles.models import User
 from tokens.models.keys import Keys
@@ -32,11 +32,20 @@ class PutRole(NamedTuple):
         return self.removed_at is None and self.deleted_at is None
 
 
+class Use(NamedTuple):
+    """What a list asks of a LastUse."""
+
+    at: datetime | None
+    ip: str | None
+    agent: str
+
+
 def complete(tokens: Sequence["AccessToken"], using: str) -> None:
-    """Gives each token its users by name and kind, its last use, and its roles as PutRole."""
+    """Gives each token its users by name and kind, its last use as Use, and its roles as PutRole."""
     users = _users(tokens, using)
     keys = Keys(token.pk for token in tokens)
-    uses = {use.pk: use for use in LastUse.objects.using(using).filter(pk__in=keys)}
+    rows = LastUse.objects.using(using).filter(pk__in=keys).values_list("pk", *Use._fields)
+    uses: dict[int, Any] = {token: Use(*use) for token, *use in rows}
     roles = _roles(keys, using)
     for token in tokens:
         known = token._state.fields_cache
