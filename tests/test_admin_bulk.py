@@ -1,5 +1,6 @@
 """Bulk operations in the console: looked at first, then done to exactly that set, by who may, once, and told."""
 
+import re
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
@@ -779,3 +780,12 @@ def test_a_hostile_filter_is_shown_as_text(cast: Cast) -> None:
         assert "<script>alert" not in shown
         assert "<img src=x" not in shown
         assert "<svg>" not in shown
+
+
+def test_its_pages_stand_under_access_tokens(cast: Cast) -> None:
+    cast.service_token("ci")
+    client = visitor("grace")
+    operation = looked(client)
+
+    for shown in (client.get(page(operation, "execute")), client.get(PAST)):
+        assert re.findall(r'aria-current="page">([^<]*)<', text(shown)) == ["Access tokens"]

@@ -410,6 +410,7 @@ def test_a_change_is_told_as_before_and_after() -> None:
 
 def test_what_stayed_the_same_or_says_nothing_is_left_out() -> None:
     assert words.changes(event("token.rotated", expires_at=["x", "x"], note=None, roles=[])) == []
+    assert words.changes(event("token.rotated", grace_seconds=86_400)) == [("grace", "1 day")]
 
 
 def test_a_list_of_a_new_record_is_no_before_and_after() -> None:

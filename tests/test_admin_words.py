@@ -30,6 +30,14 @@ def test_an_instant_is_written_in_utc_wherever_it_comes_from() -> None:
     assert words.stamp(tokyo) == '<time datetime="2026-05-01T12:00:00+00:00">2026-05-01 12:00 UTC</time>'
 
 
+@pytest.mark.parametrize(
+    ("seconds", "said"),
+    [(0, "none"), (1, "1 second"), (90, "90 seconds"), (3_600, "1 hour"), (5_400, "90 minutes"), (172_800, "2 days")],
+)
+def test_a_duration_is_exact(seconds: int, said: str) -> None:
+    assert words.duration(seconds) == said
+
+
 def test_no_instant_is_a_dash() -> None:
     assert words.stamp(None) == "–"
     assert words.stamp_and_distance(None) == "–"

@@ -77,10 +77,24 @@ def changes(event: Any) -> list[tuple[str, str]]:
     """What an event tells, as (field, "before → after") or (field, value). What stayed the same is left out."""
     makes = event.action.endswith((".issued", ".created"))
     return [
-        (name.replace("_", " "), plain(value) if makes else _before_and_after(value))
+        _lasting(name, value) or (name.replace("_", " "), plain(value) if makes else _before_and_after(value))
         for name, value in event.changes.items()
         if value not in (None, "", []) and not (_is_pair(value) and value[0] == value[1])
     ]
+
+
+def _lasting(name: str, value: Any) -> tuple[str, str] | None:
+    """`grace_seconds` 86400 as ("grace", "1 day"). None for what is no such field."""
+    what = name.removesuffix("_seconds")
+    return (what.replace("_", " "), duration(value)) if what != name and type(value) is int else None
+
+
+def duration(seconds: int) -> str:
+    """Exactly, in the largest unit in which it is a whole number."""
+    units = {"day": 86_400, "hour": 3_600, "minute": 60, "second": 1}
+    unit = next(unit for unit, size in units.items() if seconds % size == 0)
+    number = seconds // units[unit]
+    return f"{number:,} {unit}{'' if number == 1 else 's'}" if seconds else "none"
 
 
 def _is_pair(value: Any) -> bool:
