@@ -143,9 +143,10 @@ def test_a_wrong_code_is_an_event_and_too_many_are_refused(cast: Cast, grace: di
     client = Client()
     sign_in("grace", client)
 
-    answers = [client.post(STEP, {"code": "0"}).status_code for _ in range(11)]
+    answers = [client.post(STEP, {"code": "0"}) for _ in range(11)]
 
-    assert answers == [200] * 10 + [429]
+    assert [answer.status_code for answer in answers] == [200] * 10 + [429]
+    assert answers[-1]["Retry-After"] == "900"
     assert (last_event().action, last_event().actor) == ("signin.failed", "(not signed in)")
     assert (last_event().object_label, last_event().changes) == ("grace", {"step": "second factor"})
 

@@ -14,6 +14,7 @@ from typing import NamedTuple
 from django.conf import settings
 from django.core.cache import caches
 from django.db import DatabaseError, connection
+from django.http import HttpResponse
 from django.utils import timezone
 from django.utils.crypto import salted_hmac
 
@@ -46,6 +47,13 @@ def failed(address: str | None, sent: str) -> int:
     left = WINDOW - int(now) % WINDOW
     over = (_count(limit, what, int(now), left) > limit.most for limit, what in _counted(address, sent))
     return left if any(over) else 0
+
+
+def told_to_wait(response: HttpResponse) -> HttpResponse:
+    """The answer to a person who tried too often, with the seconds after which none of those tries counts any more."""
+    response.status_code = 429
+    response["Retry-After"] = str(WINDOW)
+    return response
 
 
 def _counted(address: str | None, sent: str) -> list[tuple[Limit, str]]:

@@ -16,7 +16,7 @@ from django.contrib import admin, messages
 from django.contrib.auth import logout
 from django.contrib.auth.mixins import LoginRequiredMixin
 from django.contrib.auth.views import INTERNAL_RESET_SESSION_TOKEN, PasswordResetConfirmView, RedirectURLMixin
-from django.core.exceptions import NON_FIELD_ERRORS, PermissionDenied
+from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase, HttpResponseRedirect
 from django.shortcuts import render
 from django.urls import reverse
@@ -35,6 +35,7 @@ from osmo_portal.signin.forms import (
     ForgottenForm,
     SignInForm,
 )
+from osmo_portal.signin.limits import told_to_wait
 from profiles.backends import PersonBackend
 
 NOT_FOR_YOU = (
@@ -58,9 +59,7 @@ class SignIn(LoginView):
 
     def form_invalid(self, form: Any) -> HttpResponse:
         response: HttpResponse = super().form_invalid(form)
-        if form.has_error(NON_FIELD_ERRORS, "too_many_login_attempts"):
-            response.status_code = 429
-        return response
+        return told_to_wait(response) if _tried_too_often(form) else response
 
     def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
         context = {**_site(self.request, "Sign in"), "next": self.get_next_url() or ""}
@@ -118,7 +117,12 @@ def _turned_away(request: HttpRequest, sentence: str) -> HttpResponse:
 
 
 def too_many(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
-    return render(request, "portal/error.html", {"status": 429, "message": TOO_MANY}, status=429)
+    return told_to_wait(render(request, "portal/error.html", {"status": 429, "message": TOO_MANY}))
+
+
+def _tried_too_often(form: Any) -> bool:
+    codes = {error.code for errors in form.errors.as_data().values() for error in errors}
+    return not codes.isdisjoint({"too_many_login_attempts", "rate_limited"})
 
 
 class SecondStep(AuthenticateView):
@@ -128,9 +132,7 @@ class SecondStep(AuthenticateView):
 
     def form_invalid(self, form: Any) -> HttpResponse:
         response = super().form_invalid(form)
-        if "too_many_login_attempts" in {error.code for errors in form.errors.as_data().values() for error in errors}:
-            response.status_code = 429
-        return response
+        return told_to_wait(response) if _tried_too_often(form) else response
 
     def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
         kinds = {factor.type for factor in factors.of(self.stage.login.user)}
@@ -195,6 +197,10 @@ class OwnFactorMixin(OwnPage):
         messages.success(self.request, self.done)
         return response
 
+    def form_invalid(self, form: Any) -> HttpResponse:
+        response: HttpResponse = super().form_invalid(form)  # type: ignore[misc]
+        return told_to_wait(response) if _tried_too_often(form) else response
+
 
 class AddApp(OwnFactorMixin, ActivateTOTPView):
     action, kind, done = "factor.added", factors.APP, "Your authenticator app is added."
@@ -253,6 +259,10 @@ class Confirm(OwnPage, RedirectURLMixin, FormView):
         form.save()
         recent.note(self.request)
         return HttpResponseRedirect(self.get_success_url())
+
+    def form_invalid(self, form: Any) -> HttpResponse:
+        response = super().form_invalid(form)
+        return told_to_wait(response) if _tried_too_often(form) else response
 
     def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
         context = super().get_context_data(**kwargs)

@@ -16,6 +16,7 @@ from osmo_portal.console.change import Change
 from osmo_portal.events.actor import Actor
 from osmo_portal.signin import factors
 from osmo_portal.signin.adapter import TOO_MANY
+from osmo_portal.signin.limits import told_to_wait
 from tokens.me.pages import PLACE, Own
 from tokens.models import SignInRequest, TerminalSignIn
 from tokens.models.sign_in_request import GONE, readable, require_person
@@ -72,7 +73,7 @@ class TypeCode(TerminalPage):
     def form_valid(self, form: CodeForm) -> HttpResponse:
         if not ratelimit.consume(self.request, action="terminal_code"):
             form.add_error(None, TOO_MANY)
-            return self.render_to_response(self.get_context_data(form=form), status=429)
+            return told_to_wait(self.render_to_response(self.get_context_data(form=form)))
         asking = SignInRequest.objects.pending().with_code(form.cleaned_data["code"]).first()
         if asking is None:
             form.add_error("code", GONE)
