@@ -172,7 +172,12 @@ def test_a_bad_choice_changes_nothing(cast: Cast) -> None:
 
 
 def test_too_many_requests_are_refused(cast: Cast) -> None:
-    assert [ask("ada").status_code for _ in range(4)] == [302, 302, 302, 429]
+    answers = [ask("ada") for _ in range(4)]
+
+    assert [answer.status_code for answer in answers] == [302, 302, 302, 429]
+    assert answers[-1]["Retry-After"] == "900"
+    assert "Links were asked for too often." in text(answers[-1])
+    assert "Send the link" in text(answers[-1])
     assert len(mail.outbox) == 3
 
 

@@ -42,6 +42,7 @@ NOT_FOR_YOU = (
     "You are known here, but this console is for administrators, operators and auditors. "
     "If you should be one of them, ask an administrator."
 )
+ASKED_TOO_OFTEN = "Links were asked for too often. Wait 15 minutes, then ask again."
 OWN_PAGES = ("mfa_index", "admin:password_change", "admin:confirm")
 
 
@@ -293,7 +294,8 @@ class Forgotten(MailPage, FormView):
     def form_valid(self, form: Any) -> HttpResponse:
         typed = form.cleaned_data["typed"]
         if not ratelimit.consume(self.request, action="reset_password", key=typed.lower()):
-            return too_many(self.request)
+            form.add_error(None, ASKED_TOO_OFTEN)
+            return told_to_wait(self.form_invalid(form))
         return mail.remind(self.request, typed, reverse("forgotten_sent"))
 
     def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
