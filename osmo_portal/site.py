@@ -4,7 +4,6 @@ from functools import wraps
 from typing import Any
 
 from django.contrib import admin
-from django.contrib.admin.forms import AdminPasswordChangeForm
 from django.contrib.auth import update_session_auth_hash
 from django.contrib.auth.decorators import login_required
 from django.contrib.auth.views import PasswordChangeView
@@ -20,7 +19,9 @@ from osmo_portal.events.actor import Actor, Door
 from osmo_portal.events.models import Event
 from osmo_portal.first_page import first_page
 from osmo_portal.signin import factors
-from osmo_portal.signin.views import Confirm, SignIn
+from osmo_portal.signin.forms import OwnPasswordForm
+from osmo_portal.signin.limits import told_to_wait
+from osmo_portal.signin.views import Confirm, SignIn, tried_too_often
 
 ORDER = ["AccessToken", "ServiceAccount", "Person", "Role", "Pool", "Event"]
 EVENTS_SHOWN = 8
@@ -35,6 +36,10 @@ class OwnPassword(PasswordChangeView):
         by.user.change_password(form.cleaned_data["new_password1"], by=by)
         update_session_auth_hash(self.request, by.user)
         return HttpResponseRedirect(self.get_success_url())
+
+    def form_invalid(self, form: Any) -> HttpResponse:
+        response = super().form_invalid(form)
+        return told_to_wait(response) if tried_too_often(form) else response
 
 
 class Console(admin.AdminSite):
@@ -102,7 +107,7 @@ class Console(admin.AdminSite):
 
     def password_change(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:
         view = OwnPassword.as_view(
-            form_class=AdminPasswordChangeForm,
+            form_class=OwnPasswordForm,
             success_url=reverse("admin:password_change_done"),
             template_name="registration/password_change_form.html",
             extra_context={**self.each_context(request), **(extra_context or {})},

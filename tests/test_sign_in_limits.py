@@ -9,11 +9,13 @@ from django.urls import reverse
 
 from osmo_portal.events.models import Event
 from osmo_portal.signin.models import CacheEntry
+from profiles.models import User
 from tests.cast import PASSWORD, Cast
 from tests.console import Answer, text, visitor
 
 LOGIN = reverse("admin:login")
 CONFIRM = reverse("admin:confirm")
+CHANGE = reverse("admin:password_change")
 OF_A_NAME, OF_AN_ADDRESS = 10, 30
 
 
@@ -131,6 +133,18 @@ def test_the_step_that_asks_again_counts_failures_too(cast: Cast) -> None:
     answer = client.post(CONFIRM, {"password": PASSWORD})
     assert (answer.status_code, answer["Retry-After"]) == (429, "900")
     assert "too many wrong tries" in text(answer)
+
+
+def test_who_found_a_session_open_cannot_guess_the_old_password(cast: Cast) -> None:
+    client, new = visitor("grace"), {"new_password1": "a long enough phrase", "new_password2": "a long enough phrase"}
+    for _ in range(OF_A_NAME):
+        assert client.post(CHANGE, {"old_password": "wrong", **new}).status_code == 200
+
+    answer = client.post(CHANGE, {"old_password": PASSWORD, **new})
+
+    assert (answer.status_code, answer["Retry-After"]) == (429, "900")
+    assert "too many wrong tries" in text(answer)
+    assert User.objects.get(username="grace").check_password(PASSWORD)
 
 
 def test_the_counts_are_in_the_database_where_all_processes_see_them(cast: Cast) -> None:

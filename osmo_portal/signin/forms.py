@@ -8,6 +8,7 @@ from allauth.mfa.totp.forms import ActivateTOTPForm
 from allauth.mfa.totp.internal.auth import SECRET_SESSION_KEY
 from allauth.mfa.webauthn.forms import AddWebAuthnForm, AuthenticateWebAuthnForm, ReauthenticateWebAuthnForm
 from django import forms
+from django.contrib.admin.forms import AdminPasswordChangeForm
 from django.core.cache import cache
 from django.core.exceptions import ValidationError
 
@@ -44,6 +45,21 @@ class ForgottenForm(forms.Form):
     )
 
 
+def prove(user: Any, password: str) -> None:
+    """Raises ValidationError unless it is the person's password. Failures are counted as those of the sign-in are."""
+    if not get_adapter().authenticate(context.request, username=user.username, password=password):
+        raise ValidationError("The password is wrong. Small and capital letters differ.")
+
+
+class OwnPasswordForm(AdminPasswordChangeForm):
+    """Django's, but whoever found a session open cannot guess the old password without end."""
+
+    def clean_old_password(self) -> str:
+        password: str = self.cleaned_data["old_password"]
+        prove(self.user, password)
+        return password
+
+
 class ConfirmForm(forms.Form):
     """The password once more."""
 
@@ -56,9 +72,7 @@ class ConfirmForm(forms.Form):
         self.user = user
 
     def clean_password(self) -> None:
-        password = self.cleaned_data["password"]
-        if not get_adapter().authenticate(context.request, username=self.user.username, password=password):
-            raise ValidationError("The password is wrong. Small and capital letters differ.")
+        prove(self.user, self.cleaned_data["password"])
 
     def save(self) -> None:
         """There is nothing to save."""

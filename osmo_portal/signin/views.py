@@ -60,7 +60,7 @@ class SignIn(LoginView):
 
     def form_invalid(self, form: Any) -> HttpResponse:
         response: HttpResponse = super().form_invalid(form)
-        return told_to_wait(response) if _tried_too_often(form) else response
+        return told_to_wait(response) if tried_too_often(form) else response
 
     def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
         context = {**_site(self.request, "Sign in"), "next": self.get_next_url() or ""}
@@ -121,7 +121,7 @@ def too_many(request: HttpRequest, exception: Exception | None = None) -> HttpRe
     return told_to_wait(render(request, "portal/error.html", {"status": 429, "message": TOO_MANY}))
 
 
-def _tried_too_often(form: Any) -> bool:
+def tried_too_often(form: Any) -> bool:
     codes = {error.code for errors in form.errors.as_data().values() for error in errors}
     return not codes.isdisjoint({"too_many_login_attempts", "rate_limited"})
 
@@ -133,7 +133,7 @@ class SecondStep(AuthenticateView):
 
     def form_invalid(self, form: Any) -> HttpResponse:
         response = super().form_invalid(form)
-        return told_to_wait(response) if _tried_too_often(form) else response
+        return told_to_wait(response) if tried_too_often(form) else response
 
     def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
         kinds = {factor.type for factor in factors.of(self.stage.login.user)}
@@ -200,7 +200,7 @@ class OwnFactorMixin(OwnPage):
 
     def form_invalid(self, form: Any) -> HttpResponse:
         response: HttpResponse = super().form_invalid(form)  # type: ignore[misc]
-        return told_to_wait(response) if _tried_too_often(form) else response
+        return told_to_wait(response) if tried_too_often(form) else response
 
 
 class AddApp(OwnFactorMixin, ActivateTOTPView):
@@ -263,7 +263,7 @@ class Confirm(OwnPage, RedirectURLMixin, FormView):
 
     def form_invalid(self, form: Any) -> HttpResponse:
         response = super().form_invalid(form)
-        return told_to_wait(response) if _tried_too_often(form) else response
+        return told_to_wait(response) if tried_too_often(form) else response
 
     def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
         context = super().get_context_data(**kwargs)
