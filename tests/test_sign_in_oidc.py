@@ -140,6 +140,17 @@ def test_a_provider_that_is_away_is_told_and_the_password_goes_on(cast: Cast, th
     assert "does not answer" in turned_away(client, client.get(START))
 
 
+def test_who_is_turned_away_is_still_led_where_they_wanted_to_go(cast: Cast, there: Provider, settings: Any) -> None:
+    people, client = reverse("admin:profiles_person_changelist"), Client()
+    onward = f"?next={people}"
+
+    assert come(there, client, back=people)["Location"] == LOGIN + onward
+    assert come(there, visitor("grace"), back=people)["Location"] == CONFIRM + onward
+    settings.OIDC_ISSUER = "http://127.0.0.1:1"
+    assert client.get(START, {"next": people})["Location"] == LOGIN + onward
+    assert visitor("grace").get(START, {"next": people})["Location"] == CONFIRM + onward
+
+
 def test_nobody_is_known_by_a_mail_address(cast: Cast, there: Provider) -> None:
     there.claims = {"email": "grace@example.com", "email_verified": True, "preferred_username": "grace"}
     client = Client()

@@ -57,6 +57,11 @@ def begin(request: HttpRequest, *, back: str, again: bool) -> str:
     return f"{address}{'&' if urlsplit(address).query else '?'}{urlencode(query)}"
 
 
+def leads_to(request: HttpRequest) -> str:
+    """The page that `begin` was told to lead back to, before `finish` forgets it; empty where none is known."""
+    return str(request.session.get(KEPT, {}).get("back", ""))
+
+
 @sensitive_variables()
 def finish(request: HttpRequest) -> tuple[dict[str, Any], dict[str, Any]]:
     """The claims of who came back, and what `begin` kept. Each state is good for one return."""

@@ -20,6 +20,7 @@ from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase, HttpResponseRedirect
 from django.shortcuts import render
 from django.urls import reverse
+from django.utils.http import urlencode
 from django.views.generic import FormView, TemplateView, View
 
 from osmo_portal.console import recent
@@ -86,7 +87,7 @@ class SingleSignOn(View):
         try:
             return HttpResponseRedirect(oidc.begin(request, back=back, again=request.user.is_authenticated))
         except oidc.Refused as refused:
-            return _turned_away(request, str(refused))
+            return _turned_away(request, str(refused), back)
 
 
 class SingleSignOnBack(View):
@@ -95,26 +96,29 @@ class SingleSignOnBack(View):
     def get(self, request: HttpRequest) -> HttpResponse:
         if not oidc.is_on():
             raise Http404
+        back = oidc.leads_to(request)
         try:
-            claims, kept = oidc.finish(request)
+            claims, _ = oidc.finish(request)
         except oidc.Refused as refused:
-            return _turned_away(request, str(refused))
+            return _turned_away(request, str(refused), back)
         try:
             person = oidc.person_of(request, claims)
         except oidc.Refused as refused:
             oidc.record_refusal(request, claims)
-            return _turned_away(request, str(refused))
+            return _turned_away(request, str(refused), back)
         if request.user == person:
             recent.note(request)
-            return HttpResponseRedirect(kept["back"] or home_of(person))
+            return HttpResponseRedirect(back or home_of(person))
         if request.user.is_authenticated:
             logout(request)
-        return perform_login(request, person, redirect_url=kept["back"] or None)
+        return perform_login(request, person, redirect_url=back or None)
 
 
-def _turned_away(request: HttpRequest, sentence: str) -> HttpResponse:
+def _turned_away(request: HttpRequest, sentence: str, back: str) -> HttpResponse:
+    """To where the person came from, and may try another way to the same page."""
     messages.error(request, sentence)
-    return HttpResponseRedirect(reverse("admin:login"))
+    page = reverse("admin:confirm" if request.user.is_authenticated else "admin:login")
+    return HttpResponseRedirect(f"{page}?{urlencode({'next': back})}" if back else page)
 
 
 def too_many(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
