@@ -297,6 +297,22 @@ def test_an_old_session_there_proves_nothing(
     assert client.get(reverse("new_codes"))["Location"].startswith(CONFIRM)
 
 
+def test_to_sign_in_again_as_somebody_else_proves_nothing_and_changes_nobody(
+    cast: Cast, there: Provider, time_machine_days: Callable[[float], None]
+) -> None:
+    bind(cast, there, "ada")
+    client = visitor("grace")
+    own = reverse("new_codes")
+    time_machine_days(0.02)
+
+    answer = come(there, client, back=own)
+
+    assert answer["Location"] == f"{CONFIRM}?next={own}"
+    assert "you signed in as somebody else" in text(client.get(CONFIRM))
+    assert client.session["_auth_user_id"] == str(cast.grace.pk)
+    assert client.get(own)["Location"].startswith(CONFIRM)
+
+
 def test_an_administrator_binds_and_unbinds_with_events(cast: Cast, there: Provider) -> None:
     grace = visitor("grace")
 

@@ -43,6 +43,7 @@ NOT_FOR_YOU = (
     "You are known here, but this console is for administrators, operators and auditors. "
     "If you should be one of them, ask an administrator."
 )
+SOMEBODY_ELSE = "At {} you signed in as somebody else. You are still who you were here."
 ASKED_TOO_OFTEN = "Links were asked for too often. Wait 15 minutes, then ask again."
 OWN_PAGES = ("mfa_index", "admin:password_change", "admin:confirm")
 
@@ -98,7 +99,7 @@ class SingleSignOnBack(View):
             raise Http404
         back = oidc.leads_to(request)
         try:
-            claims, _ = oidc.finish(request)
+            claims, kept = oidc.finish(request)
         except oidc.Refused as refused:
             return _turned_away(request, str(refused), back)
         try:
@@ -109,6 +110,8 @@ class SingleSignOnBack(View):
         if request.user == person:
             recent.note(request)
             return HttpResponseRedirect(back or home_of(person))
+        if request.user.is_authenticated and kept["again"]:
+            return _turned_away(request, SOMEBODY_ELSE.format(settings.OIDC_NAME), back)
         if request.user.is_authenticated:
             logout(request)
         return perform_login(request, person, redirect_url=back or None)
