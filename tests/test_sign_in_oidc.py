@@ -297,10 +297,22 @@ def test_an_old_session_there_proves_nothing(
     assert client.get(reverse("new_codes"))["Location"].startswith(CONFIRM)
 
 
+def test_only_who_is_bound_is_offered_to_sign_in_again_there(cast: Cast, there: Provider) -> None:
+    assert "Sign in again with" not in text(visitor("grace").get(CONFIRM))
+
+    cast.ada.set_unusable_password()
+    cast.ada.save()
+    bind(cast, there, "ada")
+    page = text(visitor("ada").get(CONFIRM))
+    assert "Sign in again with Example ID" in page
+    assert "Cancel" in page
+
+
 def test_to_sign_in_again_as_somebody_else_proves_nothing_and_changes_nobody(
     cast: Cast, there: Provider, time_machine_days: Callable[[float], None]
 ) -> None:
     bind(cast, there, "ada")
+    bind(cast, there, subject="s-2")
     client = visitor("grace")
     own = reverse("new_codes")
     time_machine_days(0.02)

@@ -1,3 +1,5 @@
+from typing import Any
+
 from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.db import models
@@ -66,6 +68,10 @@ class ProviderSubject(AuditedModel):
     def person(cls, issuer: str, subject: str) -> User | None:
         bound = cls.objects.filter(issuer=issuer, subject=subject, removed_at=None).select_related("user").first()
         return bound.user if bound else None
+
+    @classmethod
+    def is_bound(cls, user: Any, issuer: str) -> bool:
+        return cls.objects.filter(user=user, issuer=issuer, removed_at=None).exists()
 
     @classmethod
     def bind(cls, user: User, *, issuer: str, subject: str, by: Actor) -> None:

@@ -37,6 +37,7 @@ from osmo_portal.signin.forms import (
     SignInForm,
 )
 from osmo_portal.signin.limits import told_to_wait
+from osmo_portal.signin.models import ProviderSubject
 from profiles.backends import PersonBackend
 
 NOT_FOR_YOU = (
@@ -276,6 +277,7 @@ class Confirm(OwnPage, RedirectURLMixin, FormView):
         context = super().get_context_data(**kwargs)
         user, form = self.request.user, context["form"]
         context["next"] = self.get_redirect_url()
+        context["is_bound"] = oidc.is_on() and ProviderSubject.is_bound(user, settings.OIDC_ISSUER)
         kinds = {factor.type for factor in factors.of(user)}
         context["password_form"] = form if isinstance(form, ConfirmForm) else ConfirmForm(user=user)
         if factors.APP in kinds:
