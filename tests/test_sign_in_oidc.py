@@ -127,17 +127,20 @@ def test_a_wrong_code_and_a_refusal_there_sign_nobody_in(cast: Cast, there: Prov
     bind(cast, there)
     client = Client()
 
-    assert "does not answer" in turned_away(client, come(there, client, code="wrong"))
+    assert "Example ID did not complete the sign-in" in turned_away(client, come(there, client, code="wrong"))
     state = there.visit(client.get(START)["Location"])
     refused = client.get(BACK, {"state": state, "error": "access_denied"})
     assert "given up, or refused there" in turned_away(client, refused)
 
 
-def test_a_provider_that_is_away_is_told_and_the_password_goes_on(cast: Cast, there: Provider, settings: Any) -> None:
+def test_a_provider_that_is_away_is_told_and_the_password_goes_on(
+    cast: Cast, there: Provider, settings: Any, caplog: pytest.LogCaptureFixture
+) -> None:
     settings.OIDC_ISSUER = "http://127.0.0.1:1"
     client = Client()
 
-    assert "does not answer" in turned_away(client, client.get(START))
+    assert "Example ID does not answer" in turned_away(client, client.get(START))
+    assert "http://127.0.0.1:1/.well-known/openid-configuration gave no answer (ConnectError)" in caplog.text
 
 
 def test_who_is_turned_away_is_still_led_where_they_wanted_to_go(cast: Cast, there: Provider, settings: Any) -> None:

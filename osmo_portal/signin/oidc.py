@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+import logging
 import secrets
 import time
 from typing import Any
@@ -22,6 +23,7 @@ from osmo_portal.events.trail import audited, record
 from osmo_portal.signin.models import ProviderSubject
 from profiles.models import User
 
+logger = logging.getLogger(__name__)
 KEPT = "single_sign_on"
 ALGORITHMS = ["RS256", "PS256", "ES256", "EdDSA"]
 LEEWAY = 60  # seconds that the two clocks may differ
@@ -79,7 +81,8 @@ def finish(request: HttpRequest) -> tuple[dict[str, Any], dict[str, Any]]:
 
 
 UNBELIEVABLE = "What the provider answered cannot be believed. Tell an administrator."
-AWAY = "The provider does not answer. Try again in a moment, or sign in with a password."
+AWAY = "{} does not answer. Try again in a moment, or use your password if you have one."
+NOT_GIVEN = "{} did not complete the sign-in. Begin again; if that does not help, tell an administrator."
 
 
 @sensitive_variables()
@@ -130,8 +133,13 @@ def _discover() -> dict[str, Any]:
 def _ask(method: str, address: str, **more: Any) -> dict[str, Any]:
     try:
         answer = httpx.request(method, address, timeout=TIMEOUT, **more).raise_for_status().json()
-    except (httpx.HTTPError, ValueError):
-        raise Refused(AWAY) from None
+    except httpx.HTTPStatusError as error:
+        status = error.response.status_code
+        logger.warning("single sign-on: %s answered %s", address, status)
+        raise Refused((AWAY if status >= 500 else NOT_GIVEN).format(settings.OIDC_NAME)) from None
+    except (httpx.HTTPError, ValueError) as error:
+        logger.warning("single sign-on: %s gave no answer (%s)", address, type(error).__name__)
+        raise Refused(AWAY.format(settings.OIDC_NAME)) from None
     if not isinstance(answer, dict):
         raise Refused(UNBELIEVABLE)
     return answer
