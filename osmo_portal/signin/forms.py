@@ -31,6 +31,9 @@ class SignInForm(LoginForm):
                 strip=False, widget=forms.PasswordInput(attrs={"autocomplete": "current-password"})
             ),
         }
+        if self.is_bound and self.data.get("username"):  # what is to be typed again is the password
+            del self.fields["username"].widget.attrs["autofocus"]
+            self.fields["password"].widget.attrs["autofocus"] = True
 
     def clean(self) -> Any:
         self.cleaned_data["login"] = self.cleaned_data.get("username", "")

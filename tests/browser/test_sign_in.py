@@ -158,6 +158,7 @@ def test_a_wrong_password_is_told(stage: Cast, page: Page, enter: Callable[[str]
     page.get_by_label("Password").fill("wrong")
     page.get_by_role("button", name="Sign in").click()
     expect(page.get_by_role("alert")).to_be_visible()
+    expect(page.get_by_label("Password")).to_be_focused()
     assert in_order(page)
 
     enter("grace")
