@@ -106,6 +106,8 @@ class Console(admin.AdminSite):
         return Confirm.as_view()(request)
 
     def password_change(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:
+        if not Actor.signed_in(request, Door.ADMIN).user.has_usable_password():
+            return HttpResponseRedirect(reverse("mfa_index"))  # there is no old one to type
         view = OwnPassword.as_view(
             form_class=OwnPasswordForm,
             success_url=reverse("admin:password_change_done"),

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
+from urllib.parse import urlencode
 
 import pytest
 from allauth.mfa.models import Authenticator
@@ -145,7 +146,7 @@ def test_a_provider_that_is_away_is_told_and_the_password_goes_on(
 
 def test_who_is_turned_away_is_still_led_where_they_wanted_to_go(cast: Cast, there: Provider, settings: Any) -> None:
     people, client = reverse("admin:profiles_person_changelist"), Client()
-    onward = f"?next={people}"
+    onward = "?" + urlencode({"next": people})
 
     assert come(there, client, back=people)["Location"] == LOGIN + onward
     assert come(there, visitor("grace"), back=people)["Location"] == CONFIRM + onward
@@ -303,12 +304,20 @@ def test_an_old_session_there_proves_nothing(
 def test_only_who_is_bound_is_offered_to_sign_in_again_there(cast: Cast, there: Provider) -> None:
     assert "Sign in again with" not in text(visitor("grace").get(CONFIRM))
 
-    cast.ada.set_unusable_password()
-    cast.ada.save()
-    bind(cast, there, "ada")
-    page = text(visitor("ada").get(CONFIRM))
+    User.create_person(by=cast.by("grace"), username="sonia")
+    bind(cast, there, "sonia")
+    page = text(visitor("sonia").get(CONFIRM))
     assert "Sign in again with Example ID" in page
     assert "Cancel" in page
+
+
+def test_who_has_no_password_is_asked_for_no_old_one(cast: Cast, there: Provider) -> None:
+    User.create_person(by=cast.by("grace"), username="sonia")
+    bind(cast, there, "sonia")
+    client = visitor("sonia")
+
+    assert client.get(reverse("admin:password_change"))["Location"] == reverse("mfa_index")
+    assert "You have no password. You sign in with Example ID." in text(client.get(reverse("mfa_index")))
 
 
 def test_to_sign_in_again_as_somebody_else_proves_nothing_and_changes_nobody(
@@ -322,7 +331,7 @@ def test_to_sign_in_again_as_somebody_else_proves_nothing_and_changes_nobody(
 
     answer = come(there, client, back=own)
 
-    assert answer["Location"] == f"{CONFIRM}?next={own}"
+    assert answer["Location"] == f"{CONFIRM}?{urlencode({'next': own})}"
     assert "you signed in as somebody else" in text(client.get(CONFIRM))
     assert client.session["_auth_user_id"] == str(cast.grace.pk)
     assert client.get(own)["Location"].startswith(CONFIRM)

@@ -181,6 +181,7 @@ class OwnSignIn(OwnPage, TemplateView):
             "has_app": factors.of(user).filter(type=factors.APP).exists(),
             "codes_left": len(codes.wrap().get_unused_codes()) if codes else 0,
             "must_add_one": factors.must_add_one(user),
+            "is_bound": oidc.is_on() and ProviderSubject.is_bound(user, settings.OIDC_ISSUER),
         }
         return {**super().get_context_data(**kwargs), **context}
 
