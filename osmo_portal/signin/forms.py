@@ -81,13 +81,25 @@ class ConfirmForm(forms.Form):
         """There is nothing to save."""
 
 
+class CodeInput(forms.PasswordInput):
+    """Is read as it is typed, but comes empty with an error: the next code is another one."""
+
+    input_type = "text"
+
+
+def _fit_for_a_code(field: Any, *, autofocus: bool) -> None:
+    field.widget = CodeInput(attrs={"autocomplete": "one-time-code", "inputmode": "numeric"})
+    field.widget.is_required = field.required
+    if autofocus:
+        field.widget.attrs["autofocus"] = True
+
+
 class OnceMixin:
     """A code of the app counts once, also while it and its neighbours are still good."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        del self.fields["code"].widget.attrs["placeholder"]  # type: ignore[attr-defined]  # it says what the label says
-        self.fields["code"].widget.attrs["autofocus"] = True  # type: ignore[attr-defined]
+        _fit_for_a_code(self.fields["code"], autofocus=True)  # type: ignore[attr-defined]
 
     def clean_code(self) -> str:
         code: str = super().clean_code()  # type: ignore[misc]
@@ -115,6 +127,7 @@ class AddAppForm(ActivateTOTPForm):
         if self.KEPT in session:
             session[SECRET_SESSION_KEY] = adapter.decrypt(session[self.KEPT])
         super().__init__(*args, **kwargs)
+        _fit_for_a_code(self.fields["code"], autofocus=self.is_bound)  # at first there is something to scan
         session.pop(SECRET_SESSION_KEY, None)
         session[self.KEPT] = adapter.encrypt(self.secret)
 
