@@ -111,7 +111,8 @@ def test_a_security_key_is_added_and_used(stage: Cast, page: Page, key: None, en
     page.get_by_role("button", name="Log out").click()
 
     enter("grace")
-    page.get_by_role("button", name="Use the security key").click()
+    expect(page.get_by_role("button", name="Use the security key")).to_be_focused()
+    page.keyboard.press("Enter")
     expect(page.get_by_role("heading", name="Console")).to_be_visible()
 
     page.goto(f"{reverse('admin:confirm')}?next={OWN}")
