@@ -233,7 +233,9 @@ class AddKey(OwnFactorMixin, AddWebAuthnView):
 class RemoveKey(OwnFactorMixin, RemoveWebAuthnView):
     action, kind, done = "factor.removed", factors.KEY, "Your security key is removed."
     template_name = "signin/remove.html"
-    title = "Remove a security key"
+
+    def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
+        return {**super().get_context_data(**kwargs), "title": f"Remove {self.object.wrap().name}"}
 
 
 class NewCodes(OwnFactorMixin, GenerateRecoveryCodesView):

@@ -120,6 +120,7 @@ def test_a_security_key_is_added_and_used(stage: Cast, page: Page, key: None, en
     page.get_by_role("button", name="Use the security key").click()
     expect(page.get_by_role("heading", name="Your sign-in")).to_be_visible()
     page.get_by_role("link", name="Remove Blue key").click()
+    expect(page.get_by_role("heading", name="Remove Blue key")).to_be_visible()
     assert in_order(page)
     page.get_by_role("button", name="Remove it").click()
     expect(page.get_by_text("Your security key is removed.")).to_be_visible()
