@@ -12,7 +12,7 @@ from tests.bulk import many_tokens
 from tests.cast import PLAIN_ROLE, POOL_ROLE, Cast, in_days
 from tests.rest import Rest, refused
 from tokens import exchange
-from tokens.models import AccessToken
+from tokens.models import AccessToken, LastUse
 from tokens.models.token_set import State
 
 pytestmark = pytest.mark.django_db
@@ -598,6 +598,15 @@ def test_a_page_holds_a_thousand_at_most(cast: Cast):
     many_tokens(cast.robot, 1_001)
 
     assert len(Rest(person="grace").get("tokens?page_size=5000").json()["results"]) == 1_000
+
+
+def test_a_token_that_is_purged_while_a_list_is_read_breaks_nothing(cast: Cast):
+    token = cast.service_token("ci")
+    LastUse.objects.filter(token=token).delete()  # the list has read the token, and not yet its last use
+
+    found = Rest(cast.administrator_token().plaintext).get("tokens?name=ci").json()["results"]
+
+    assert [(one["name"], one["last_used_at"]) for one in found] == [("ci", None)]
 
 
 def test_a_list_costs_the_same_queries_however_long_it_is(cast: Cast, django_assert_num_queries):

@@ -40,6 +40,9 @@ class Use(NamedTuple):
     agent: str
 
 
+NEVER = Use(None, None, "")  # also of a token that was purged a moment after it was read
+
+
 def complete(tokens: Sequence["AccessToken"], using: str) -> None:
     """Gives each token its users by name and kind, its last use as Use, and its roles as PutRole."""
     users = _users(tokens, using)
@@ -49,7 +52,9 @@ def complete(tokens: Sequence["AccessToken"], using: str) -> None:
     roles = _roles(keys, using)
     for token in tokens:
         known = token._state.fields_cache
-        known.update({name: users.get(getattr(token, f"{name}_id")) for name in USERS}, last_use=uses[token.pk])
+        known.update(
+            {name: users.get(getattr(token, f"{name}_id")) for name in USERS}, last_use=uses.get(token.pk, NEVER)
+        )
         setattr(token, FETCHED_ROLES, roles.get(token.pk, []))
 
 
