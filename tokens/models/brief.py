@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from profiles.models import User
 from tokens.models.keys import Keys
 from tokens.models.last_use import LastUse
-from tokens.models.token_role import TokenRole
+from tokens.models.token_role import TokenRole, is_effective
 
 if TYPE_CHECKING:
     from tokens.models.access_token import AccessToken
@@ -29,7 +29,7 @@ class PutRole(NamedTuple):
 
     @property
     def is_effective(self) -> bool:
-        return self.removed_at is None and self.deleted_at is None
+        return is_effective(self.removed_at, self.deleted_at)
 
 
 class Use(NamedTuple):

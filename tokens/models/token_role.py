@@ -31,6 +31,11 @@ class TokenRoleQuerySet(AuditedQuerySet["TokenRole"]):
         ]
 
 
+def is_effective(removed_at: datetime | None, deleted_at: datetime | None) -> bool:
+    """Whether a role on a token counts, by the ends of the owner's assignment and of the role itself."""
+    return removed_at is None and deleted_at is None
+
+
 class TokenRole(AuditedModel):
     """A role on a token, through the owner's assignment: when that ends, the token has lost the role for good."""
 
@@ -59,4 +64,4 @@ class TokenRole(AuditedModel):
 
     @property
     def is_effective(self) -> bool:
-        return self.assignment.removed_at is None and self.assignment.role.deleted_at is None
+        return is_effective(self.assignment.removed_at, self.assignment.role.deleted_at)
