@@ -1,8 +1,10 @@
 """The console as its visitors meet it: a signed-in client, addresses, and every page that there is."""
 
+import threading
 from collections.abc import Iterator
 from typing import Any
 
+import pytest
 from django.apps import apps
 from django.contrib import admin
 from django.test import Client
@@ -13,11 +15,29 @@ from osmo_portal.console.section import Section
 from osmo_portal.events.models import Event
 from profiles.models import Person, ServiceAccount, User
 from tests.cast import Cast
+from tokens import outlook
 from tokens.models import AccessToken, BulkOperation
 
 Answer = Any  # an HttpResponse with what the test client adds to it
 
 ISSUE = "admin:tokens_accesstoken_issue"
+
+
+def hold_the_count(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
+    """Keeps the figures of the first page from being counted until the event is set, or for half a minute."""
+    go, count = threading.Event(), outlook.count
+
+    def count_slowly() -> outlook.Outlook:
+        go.wait(30)
+        return count()
+
+    monkeypatch.setattr(outlook, "count", count_slowly)
+    return go
+
+
+def counting() -> list[threading.Thread]:
+    """The threads that count the figures of the first page."""
+    return [thread for thread in threading.enumerate() if thread.name == outlook.AT_WORK]
 
 
 def visitor(name: str, **defaults: Any) -> Client:

@@ -19,7 +19,7 @@ from osmo_portal.console import bars
 from profiles.models import Pool, Role, User
 from tests.bulk import many_tokens
 from tests.cast import PLAIN_ROLE, POOL_ROLE, Cast, in_days
-from tests.console import listed, text, visitor
+from tests.console import counting, hold_the_count, listed, text, visitor
 from tokens import outlook
 from tokens.exchange import Refused, exchange
 from tokens.models import AccessToken, LastUse
@@ -196,9 +196,8 @@ def test_what_is_some_minutes_old_is_shown_once_more_while_a_thread_counts(time_
     time_machine.move_to(timezone.now() + timedelta(seconds=61))
 
     older = outlook.outlook()
-    for thread in threading.enumerate():
-        if thread.name == outlook.AT_WORK:
-            thread.join()
+    for thread in counting():
+        thread.join()
 
     assert (older.figures["live"].number, older.is_fresh) == (1, False)
     assert outlook.outlook().figures["live"].number == 2
@@ -218,22 +217,15 @@ def test_who_comes_after_a_long_time_gets_what_is_counted_now(time_machine: Any)
 @pytest.mark.django_db(transaction=True)
 def test_a_count_that_takes_long_keeps_nobody_waiting_for_the_page(monkeypatch: pytest.MonkeyPatch) -> None:
     Cast().service_token("first")
-    go, count = threading.Event(), outlook.count
-
-    def count_slowly() -> outlook.Outlook:
-        go.wait(30)
-        return count()
-
-    monkeypatch.setattr(outlook, "count", count_slowly)
-    client = visitor("grace")
+    go, client = hold_the_count(monkeypatch), visitor("grace")
 
     first, second = client.get(INDEX), client.get(INDEX)
-    counting = [thread for thread in threading.enumerate() if thread.name == outlook.AT_WORK]
+    at_work = counting()
     go.set()
-    for thread in counting:
+    for thread in at_work:
         thread.join()
 
-    assert len(counting) == 1
+    assert len(at_work) == 1
     for page in (first, second):
         assert page.context["outlook"] is None
         assert "All tokens are being counted" in text(page)

@@ -3,7 +3,6 @@
 The budget is for the slowest of twenty calls but one. What is about the lists of tokens goes through every filter.
 """
 
-import threading
 import time
 from collections.abc import Callable, Iterator
 from datetime import timedelta
@@ -22,8 +21,8 @@ from osmo_portal.lists import Place
 from profiles.models import Pool, Role, User
 from tests.bench.plans import read_whole
 from tests.bench.work import busy
-from tests.console import visitor
-from tokens import outlook, secrets
+from tests.console import counting, visitor
+from tokens import secrets
 from tokens.admin.filters import FILTERS
 from tokens.models import AccessToken, Secret
 
@@ -88,9 +87,8 @@ def _milliseconds(ask: Callable[[], None], cold: bool) -> float:
     begin = time.perf_counter()
     ask()
     took = (time.perf_counter() - begin) * 1000
-    for thread in threading.enumerate():
-        if thread.name == outlook.AT_WORK:
-            thread.join()
+    for thread in counting():
+        thread.join()
     return took
 
 

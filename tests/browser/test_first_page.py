@@ -2,7 +2,6 @@
 
 import io
 import re
-import threading
 from collections.abc import Callable
 
 import pytest
@@ -11,8 +10,8 @@ from playwright.sync_api import Locator, Page, expect
 
 from tests.browser.looks import DESK, TELEPHONE, faults
 from tests.cast import PASSWORD, Cast
+from tests.console import hold_the_count
 from tests.snapshot import scene
-from tokens import outlook
 
 SHOWN = re.compile(r"([\d,]+) (?:access token|service account|event)")
 
@@ -159,13 +158,7 @@ def test_figures_that_take_long_are_put_in_once_they_are_counted(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     Cast().service_token("first")
-    go, count = threading.Event(), outlook.count
-
-    def count_slowly() -> outlook.Outlook:
-        go.wait(30)
-        return count()
-
-    monkeypatch.setattr(outlook, "count", count_slowly)
+    go = hold_the_count(monkeypatch)
     open_first_page("grace", PASSWORD)
     told = page.get_by_role("status").filter(has_text="All tokens are being counted")
     expect(told).to_be_visible()
