@@ -19,9 +19,10 @@ from osmo_portal.events.actor import Actor, Door
 from osmo_portal.events.models import Event
 from osmo_portal.first_page import first_page
 from osmo_portal.signin import factors
+from osmo_portal.signin.confirm import Confirm
+from osmo_portal.signin.entrance import SignIn
 from osmo_portal.signin.forms import OwnPasswordForm
-from osmo_portal.signin.limits import told_to_wait
-from osmo_portal.signin.views import Confirm, SignIn, tried_too_often
+from osmo_portal.signin.limits import told_to_wait, tried_too_often
 
 ORDER = ["AccessToken", "ServiceAccount", "Person", "Role", "Pool", "Event"]
 EVENTS_SHOWN = 8

@@ -20,5 +20,5 @@ urlpatterns = [
 handler400 = "osmo_portal.views.bad_request"
 handler403 = "osmo_portal.views.forbidden"
 handler404 = "osmo_portal.views.not_found"
-handler429 = "osmo_portal.signin.views.too_many"  # allauth asks for it
+handler429 = "osmo_portal.views.too_many"  # allauth asks for it
 handler500 = "osmo_portal.views.server_error"

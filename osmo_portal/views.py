@@ -10,7 +10,8 @@ from django.views.decorators.http import require_safe
 
 from osmo_portal.middleware import database_away, error_answer
 from osmo_portal.postgresql import is_away
-from osmo_portal.signin.adapter import home_of
+from osmo_portal.signin.adapter import TOO_MANY, home_of
+from osmo_portal.signin.limits import told_to_wait
 
 PAGES = ("/admin/", "/me/")  # for people; below all other addresses are programs
 
@@ -35,6 +36,10 @@ def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
 
 def not_found(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
     return _error(request, 404, "There is nothing at this address.")
+
+
+def too_many(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
+    return told_to_wait(_error(request, 429, TOO_MANY))
 
 
 def server_error(request: HttpRequest) -> HttpResponse:

@@ -9,7 +9,7 @@ import time
 from datetime import timedelta
 from ipaddress import ip_address, ip_network
 from secrets import randbelow
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from django.conf import settings
 from django.core.cache import caches
@@ -54,6 +54,11 @@ def told_to_wait(response: HttpResponse) -> HttpResponse:
     response.status_code = 429
     response["Retry-After"] = str(WINDOW)
     return response
+
+
+def tried_too_often(form: Any) -> bool:
+    codes = {error.code for errors in form.errors.as_data().values() for error in errors}
+    return not codes.isdisjoint({"too_many_login_attempts", "rate_limited"})
 
 
 def _counted(address: str | None, sent: str) -> list[tuple[Limit, str]]:

@@ -1,0 +1,120 @@
+"""Your sign-in: the page about it, and those that add and remove second factors."""
+
+from typing import Any
+
+from allauth.mfa.models import Authenticator
+from allauth.mfa.recovery_codes.views import GenerateRecoveryCodesView
+from allauth.mfa.totp.views import ActivateTOTPView, DeactivateTOTPView
+from allauth.mfa.webauthn.views import AddWebAuthnView, RemoveWebAuthnView
+from django.conf import settings
+from django.contrib import messages
+from django.contrib.auth.mixins import LoginRequiredMixin
+from django.http import HttpRequest, HttpResponse, HttpResponseBase
+from django.shortcuts import render
+from django.urls import reverse
+from django.views.generic import TemplateView
+
+from osmo_portal.console import recent
+from osmo_portal.events.trail import audited
+from osmo_portal.signin import factors, oidc
+from osmo_portal.signin.forms import AddAppForm
+from osmo_portal.signin.frame import frame
+from osmo_portal.signin.limits import told_to_wait, tried_too_often
+from osmo_portal.signin.models import ProviderSubject
+
+
+class OwnPage(LoginRequiredMixin):
+    """A page about the sign-in of whoever looks at it. What changes something there wants a recent sign-in."""
+
+    title = ""
+    wants_recent = True
+
+    def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        if not request.user.is_authenticated:
+            return self.handle_no_permission()
+        return (self.wants_recent and recent.ask(request)) or super().dispatch(request, *args, **kwargs)
+
+    def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
+        return {**super().get_context_data(**kwargs), **frame(self.request, self.title)}  # type: ignore[misc, attr-defined]
+
+
+class OwnSignIn(OwnPage, TemplateView):
+    template_name = "signin/own.html"
+    title = "Your sign-in"
+    wants_recent = False
+
+    def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
+        user = self.request.user
+        codes = Authenticator.objects.filter(user=user, type=factors.CODES).first()
+        context = {
+            "factors": factors.of(user),
+            "has_app": factors.of(user).filter(type=factors.APP).exists(),
+            "codes_left": len(codes.wrap().get_unused_codes()) if codes else 0,
+            "must_add_one": factors.must_add_one(user),
+            "is_bound": oidc.is_on() and ProviderSubject.is_bound(user, settings.OIDC_ISSUER),
+        }
+        return {**super().get_context_data(**kwargs), **context}
+
+
+class OwnFactorMixin(OwnPage):
+    """`action` is recorded together with the change; new recovery codes are shown in the answer, this once."""
+
+    action = ""
+    kind = ""
+    done = ""
+    request: HttpRequest
+
+    def get_success_url(self) -> str:
+        return reverse("mfa_index")
+
+    def form_valid(self, form: Any) -> HttpResponse:
+        with audited():
+            response: HttpResponse = super().form_valid(form)  # type: ignore[misc]
+            factors.note(self.action, self.request, self.kind)
+        self.request.session.pop(AddAppForm.KEPT, None)
+        if getattr(self, "did_generate_recovery_codes", False):
+            return codes_shown(self.request)
+        messages.success(self.request, self.done)
+        return response
+
+    def form_invalid(self, form: Any) -> HttpResponse:
+        response: HttpResponse = super().form_invalid(form)  # type: ignore[misc]
+        return told_to_wait(response) if tried_too_often(form) else response
+
+
+class AddApp(OwnFactorMixin, ActivateTOTPView):
+    action, kind, done = "factor.added", factors.APP, "Your authenticator app is added."
+    template_name = "signin/add_app.html"
+    title = "Add an authenticator app"
+
+
+class RemoveApp(OwnFactorMixin, DeactivateTOTPView):
+    action, kind, done = "factor.removed", factors.APP, "Your authenticator app is removed."
+    template_name = "signin/remove.html"
+    title = "Remove the authenticator app"
+
+
+class AddKey(OwnFactorMixin, AddWebAuthnView):
+    action, kind, done = "factor.added", factors.KEY, "Your security key is added."
+    template_name = "signin/add_key.html"
+    title = "Add a security key"
+
+
+class RemoveKey(OwnFactorMixin, RemoveWebAuthnView):
+    action, kind, done = "factor.removed", factors.KEY, "Your security key is removed."
+    template_name = "signin/remove.html"
+
+    def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
+        return {**super().get_context_data(**kwargs), "title": f"Remove {self.object.wrap().name}"}
+
+
+class NewCodes(OwnFactorMixin, GenerateRecoveryCodesView):
+    action, kind = "factor.added", factors.CODES
+    template_name = "signin/new_codes.html"
+    title = "New recovery codes"
+    did_generate_recovery_codes = True
+
+
+def codes_shown(request: HttpRequest) -> HttpResponse:
+    codes = Authenticator.objects.get(user=request.user, type=factors.CODES).wrap().get_unused_codes()
+    return render(request, "signin/codes.html", {**frame(request, "Your recovery codes"), "codes": "\n".join(codes)})
