@@ -139,7 +139,9 @@ def test_asking_from_one_address_is_limited(cast: Cast) -> None:
     for _ in range(60):
         assert form(ASK, {"client_id": "osmo-cli"}).status_code == 200
 
-    assert error(form(ASK, {"client_id": "osmo-cli"}), 429) == "temporarily_unavailable"
+    refused = form(ASK, {"client_id": "osmo-cli"})
+    assert error(refused, 429) == "temporarily_unavailable"
+    assert refused["Retry-After"] == "900"
     assert form(ASK, {"client_id": "osmo-cli"}, REMOTE_ADDR="192.0.2.9").status_code == 200
 
 

@@ -50,7 +50,7 @@ def failed(address: str | None, sent: str) -> int:
 
 
 def told_to_wait(response: HttpResponse) -> HttpResponse:
-    """The answer to a person who tried too often, with the seconds after which none of those tries counts any more."""
+    """The answer to whoever tried too often, with the seconds after which none of those tries counts any more."""
     response.status_code = 429
     response["Retry-After"] = str(WINDOW)
     return response

@@ -11,6 +11,7 @@ from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.debug import sensitive_post_parameters, sensitive_variables
 from django.views.decorators.http import require_POST
 
+from osmo_portal.signin.limits import told_to_wait
 from tokens.terminal import server
 
 LARGEST = 4_096  # bytes of a form
@@ -24,9 +25,11 @@ TOO_MANY = "Too many sign-ins were begun from this address. Wait 15 minutes, the
 @sensitive_variables()
 def ask_for_codes(request: HttpRequest) -> Any:
     error = _objection(request)
-    if error is None and not ratelimit.consume(request, action="ask_for_codes"):
-        error = OAuth2Error(TOO_MANY, error="temporarily_unavailable", status_code=429)
-    return server.refuse(error) if error else server.create_endpoint_response("device_authorization", request)
+    if error:
+        return server.refuse(error)
+    if not ratelimit.consume(request, action="ask_for_codes"):
+        return told_to_wait(server.refuse(OAuth2Error(TOO_MANY, error="temporarily_unavailable", status_code=429)))
+    return server.create_endpoint_response("device_authorization", request)
 
 
 @csrf_exempt
