@@ -84,8 +84,8 @@ class Console(admin.AdminSite):
         which sends them to the sign-in; that tells them."""
         if not self.has_permission(request):
             return None
-        if factors.must_add_one(request.user):
-            return HttpResponseRedirect(reverse("mfa_index"))
+        if way := factors.ask(request):
+            return way
         if request.method not in SAFE and Actor.signed_in(request, Door.ADMIN).changes_nothing:
             raise PermissionDenied("An auditor reads everything and changes nothing. Ask an administrator.")
         return None

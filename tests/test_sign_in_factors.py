@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable
 from io import StringIO
 from typing import Any
+from urllib.parse import urlencode
 
 import pytest
 from allauth.mfa.models import Authenticator
@@ -13,15 +14,19 @@ from django.contrib.sessions.models import Session
 from django.core.management import call_command
 from django.test import Client
 from django.urls import reverse
+from django.utils.html import escape
 
 from osmo_portal.events.models import Event
 from osmo_portal.signin.factors import FactorAdapter
+from profiles.models import User
 from tests.cast import PASSWORD, Cast
 from tests.console import Answer, address, form_errors, last_event, text, visitor
 
 LOGIN, INDEX, CONFIRM = reverse("admin:login"), reverse("admin:index"), reverse("admin:confirm")
 OWN, APP, REMOVE_APP = reverse("mfa_index"), reverse("mfa_activate_totp"), reverse("mfa_deactivate_totp")
 KEY, CODES, STEP = reverse("add_key"), reverse("new_codes"), reverse("mfa_authenticate")
+MINE = reverse("my_tokens")
+CLOSES = "the console and My tokens close until you add another"
 
 
 def code_of(secret: str) -> str:
@@ -277,21 +282,85 @@ def test_it_is_led_to_add_one_and_then_goes_on(cast: Cast, settings: Any) -> Non
     client = visitor("grace")
     events = Event.objects.count()
 
-    assert client.get(INDEX)["Location"] == OWN
-    assert "until then the console stays closed" in text(client.get(OWN))
-    assert client.post(address(cast.ada, "deactivate"), {"reason": "x"})["Location"] == OWN
+    assert client.get(INDEX)["Location"] == on_the_way(INDEX)
+    assert "Until then the console and My tokens stay closed" in text(client.get(OWN))
+    deactivate = address(cast.ada, "deactivate")
+    assert client.post(deactivate, {"reason": "x"})["Location"] == on_the_way(deactivate)
+    assert client.get(MINE)["Location"] == on_the_way(MINE)
     assert Event.objects.count() == events
 
     add_app(client)
-    assert client.get(INDEX).status_code == 200
+    assert client.get(INDEX).status_code == client.get(MINE).status_code == 200
     assert client.get("/api/v1/tokens").status_code == 200
+
+
+def on_the_way(page: str, own: str = OWN) -> str:
+    return f"{own}?{urlencode({'next': page})}"
+
+
+ROLES = reverse("admin:profiles_role_changelist") + "?q=a&o=1"
+
+
+@pytest.mark.parametrize(
+    ("wanted", "reached"),
+    [(ROLES, ROLES), ("", INDEX), ("https://evil.example/", INDEX), ("//evil.example", INDEX), ("javascript:1", INDEX)],
+)
+def test_who_had_to_add_a_factor_is_led_on_to_the_page_that_was_wanted(
+    cast: Cast, settings: Any, wanted: str, reached: str
+) -> None:
+    settings.REQUIRE_MFA = "staff"
+    client = visitor("olive")
+
+    page = text(client.get(on_the_way(wanted)))
+    assert escape(on_the_way(reached, APP)) in page
+    assert escape(on_the_way(reached, KEY)) in page
+    secret = client.get(on_the_way(wanted, APP)).context["form"].secret
+    codes = client.post(on_the_way(wanted, APP), {"code": code_of(secret)})
+
+    assert f'href="{escape(reached if wanted == reached else OWN)}">I have them' in text(codes)
+    assert client.get(reached).status_code == 200
+
+
+def test_the_way_to_the_wanted_page_goes_on_through_a_proof_and_a_cancel(
+    cast: Cast, settings: Any, time_machine_days: Callable[[float], None]
+) -> None:
+    settings.REQUIRE_MFA = "administrators"
+    client, wanted = visitor("grace"), on_the_way(ROLES, KEY)
+    assert escape(on_the_way(ROLES)) in text(client.get(wanted))
+    time_machine_days(0.02)
+
+    assert client.get(wanted)["Location"] == on_the_way(wanted, CONFIRM)
+
+
+def test_whoever_adds_one_unasked_stays_with_the_own_sign_in(cast: Cast) -> None:
+    client = visitor("grace")
+    assert "?next" not in text(client.get(on_the_way(ROLES)))
+    secret = client.get(APP).context["form"].secret
+
+    assert f'href="{OWN}">I have them' in text(client.post(APP, {"code": code_of(secret)}))
+
+
+@pytest.mark.parametrize(("name", "asked"), [("grace", True), ("olive", False)])
+def test_before_the_last_required_factor_goes_it_is_said_what_closes(
+    cast: Cast, settings: Any, name: str, asked: bool
+) -> None:
+    settings.REQUIRE_MFA = "administrators"
+    client = visitor(name)
+    add_app(client)
+    key = Authenticator.objects.create(user=User.objects.get(username=name), type="webauthn", data={"name": "Blue"})
+    pages = (REMOVE_APP, reverse("remove_key", args=[key.pk]))
+    assert not [page for page in pages if CLOSES in text(client.get(page))]
+
+    client.post(REMOVE_APP)
+
+    assert (CLOSES in text(client.get(pages[1]))) == asked
 
 
 def test_recovery_codes_alone_are_no_factor(cast: Cast, settings: Any) -> None:
     settings.REQUIRE_MFA = "administrators"
     Authenticator.objects.create(user=cast.grace, type="recovery_codes", data={"seed": "x", "used_mask": 0})
 
-    assert visitor("grace").get(INDEX)["Location"] == OWN
+    assert visitor("grace").get(INDEX)["Location"] == on_the_way(INDEX)
 
 
 # Who lost them.

@@ -198,7 +198,7 @@ def test_an_auditor_signs_no_terminal_in(cast: Cast) -> None:
 def test_who_must_have_a_second_factor_is_led_to_add_one(cast: Cast, settings: Any) -> None:
     settings.REQUIRE_MFA = "administrators"
 
-    assert visitor("grace").get(CODE)["location"] == "/admin/own/"
+    assert visitor("grace").get(CODE)["location"] == "/admin/own/?next=%2Fme%2Fdevice%2F"
     assert visitor("ada").get(CODE).status_code == 200
 
 

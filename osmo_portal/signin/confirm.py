@@ -4,7 +4,6 @@ from typing import Any
 
 from allauth.mfa.webauthn.internal.auth import begin_authentication
 from django.conf import settings
-from django.contrib.auth.views import RedirectURLMixin
 from django.http import HttpResponse, HttpResponseRedirect
 from django.views.generic import FormView
 
@@ -17,7 +16,7 @@ from osmo_portal.signin.models import ProviderSubject
 from osmo_portal.signin.own import OwnPage
 
 
-class Confirm(OwnPage, RedirectURLMixin, FormView):
+class Confirm(OwnPage, FormView):
     """Asks once more whether it is the person who is signed in, and leads back to what wanted that."""
 
     template_name = "registration/confirm.html"

@@ -10,7 +10,9 @@ from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.db.models import QuerySet
 from django.dispatch import Signal, receiver
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponseRedirect
+from django.urls import reverse
+from django.utils.http import urlencode
 
 from osmo_portal.events.actor import Actor, Door
 from osmo_portal.events.trail import audited, record
@@ -32,10 +34,22 @@ def of(user: Any) -> QuerySet:
     return Authenticator.objects.filter(user=user).exclude(type=CODES).order_by("created_at")
 
 
+def are_asked_of(user: Any) -> bool:
+    """Whether REQUIRE_MFA speaks of this person."""
+    asked = {"administrators": "is_administrator", "staff": "is_staff"}.get(settings.REQUIRE_MFA)
+    return asked is not None and getattr(user, asked)
+
+
 def must_add_one(user: Any) -> bool:
     """Whether REQUIRE_MFA asks for a second factor that the person does not have."""
-    asked = {"administrators": "is_administrator", "staff": "is_staff"}.get(settings.REQUIRE_MFA)
-    return asked is not None and getattr(user, asked) and not of(user).exists()
+    return are_asked_of(user) and not of(user).exists()
+
+
+def ask(request: HttpRequest) -> HttpResponseRedirect | None:
+    """None where nothing is missing; else the way to add a second factor, and from there on to what was asked for."""
+    if not must_add_one(request.user):
+        return None
+    return HttpResponseRedirect(f"{reverse('mfa_index')}?{urlencode({'next': request.get_full_path()})}")
 
 
 def reset(person: User, *, by: Actor, reason: str) -> None:

@@ -9,22 +9,28 @@ from allauth.mfa.webauthn.views import AddWebAuthnView, RemoveWebAuthnView
 from django.conf import settings
 from django.contrib import messages
 from django.contrib.auth.mixins import LoginRequiredMixin
+from django.contrib.auth.views import RedirectURLMixin
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import render
 from django.urls import reverse
+from django.utils.http import urlencode
 from django.views.generic import TemplateView
 
 from osmo_portal.console import recent
 from osmo_portal.events.trail import audited
 from osmo_portal.signin import factors, oidc
+from osmo_portal.signin.adapter import home_of
 from osmo_portal.signin.forms import AddAppForm
 from osmo_portal.signin.frame import frame
 from osmo_portal.signin.limits import told_to_wait, tried_too_often
 from osmo_portal.signin.models import ProviderSubject
 
 
-class OwnPage(LoginRequiredMixin):
-    """A page about the sign-in of whoever looks at it. What changes something there wants a recent sign-in."""
+class OwnPage(LoginRequiredMixin, RedirectURLMixin):
+    """A page about the sign-in of whoever looks at it. What changes something there wants a recent sign-in.
+
+    It may have been stepped into on the way to another page: its address knows to which, as `next`.
+    """
 
     title = ""
     wants_recent = True
@@ -38,6 +44,11 @@ class OwnPage(LoginRequiredMixin):
         return {**super().get_context_data(**kwargs), **frame(self.request, self.title)}  # type: ignore[misc, attr-defined]
 
 
+def with_next(url: str) -> str:
+    """The query by which pages of the sign-in tell each other where to go on."""
+    return f"?{urlencode({'next': url})}" if url else ""
+
+
 class OwnSignIn(OwnPage, TemplateView):
     template_name = "signin/own.html"
     title = "Your sign-in"
@@ -46,11 +57,13 @@ class OwnSignIn(OwnPage, TemplateView):
     def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
         user = self.request.user
         codes = Authenticator.objects.filter(user=user, type=factors.CODES).first()
+        must_add_one = factors.must_add_one(user)
         context = {
             "factors": factors.of(user),
             "has_app": factors.of(user).filter(type=factors.APP).exists(),
             "codes_left": len(codes.wrap().get_unused_codes()) if codes else 0,
-            "must_add_one": factors.must_add_one(user),
+            "must_add_one": must_add_one,
+            "on_the_way": with_next((self.get_redirect_url() or home_of(user)) if must_add_one else ""),
             "is_bound": oidc.is_on() and ProviderSubject.is_bound(user, settings.OIDC_ISSUER),
         }
         return {**super().get_context_data(**kwargs), **context}
@@ -64,7 +77,7 @@ class OwnFactorMixin(OwnPage):
     done = ""
     request: HttpRequest
 
-    def get_success_url(self) -> str:
+    def get_default_redirect_url(self) -> str:
         return reverse("mfa_index")
 
     def form_valid(self, form: Any) -> HttpResponse:
@@ -73,13 +86,21 @@ class OwnFactorMixin(OwnPage):
             factors.note(self.action, self.request, self.kind)
         self.request.session.pop(AddAppForm.KEPT, None)
         if getattr(self, "did_generate_recovery_codes", False):
-            return codes_shown(self.request)
+            return self.codes_shown()
         messages.success(self.request, self.done)
         return response
 
     def form_invalid(self, form: Any) -> HttpResponse:
         response: HttpResponse = super().form_invalid(form)  # type: ignore[misc]
         return told_to_wait(response) if tried_too_often(form) else response
+
+    def codes_shown(self) -> HttpResponse:
+        codes = Authenticator.objects.get(user=self.request.user, type=factors.CODES).wrap().get_unused_codes()
+        context = {"codes": "\n".join(codes), "onward": self.get_success_url()}
+        return render(self.request, "signin/codes.html", {**frame(self.request, "Your recovery codes"), **context})
+
+    def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
+        return {**super().get_context_data(**kwargs), "on_the_way": with_next(self.get_redirect_url())}
 
 
 class AddApp(OwnFactorMixin, ActivateTOTPView):
@@ -88,9 +109,18 @@ class AddApp(OwnFactorMixin, ActivateTOTPView):
     title = "Add an authenticator app"
 
 
-class RemoveApp(OwnFactorMixin, DeactivateTOTPView):
-    action, kind, done = "factor.removed", factors.APP, "Your authenticator app is removed."
+class RemoveMixin(OwnFactorMixin):
+    action = "factor.removed"
     template_name = "signin/remove.html"
+
+    def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
+        user = self.request.user
+        closes = factors.are_asked_of(user) and factors.of(user).count() == 1
+        return {**super().get_context_data(**kwargs), "closes": closes}
+
+
+class RemoveApp(RemoveMixin, DeactivateTOTPView):
+    kind, done = factors.APP, "Your authenticator app is removed."
     title = "Remove the authenticator app"
 
 
@@ -100,9 +130,8 @@ class AddKey(OwnFactorMixin, AddWebAuthnView):
     title = "Add a security key"
 
 
-class RemoveKey(OwnFactorMixin, RemoveWebAuthnView):
-    action, kind, done = "factor.removed", factors.KEY, "Your security key is removed."
-    template_name = "signin/remove.html"
+class RemoveKey(RemoveMixin, RemoveWebAuthnView):
+    kind, done = factors.KEY, "Your security key is removed."
 
     def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
         return {**super().get_context_data(**kwargs), "title": f"Remove {self.object.wrap().name}"}
@@ -113,8 +142,3 @@ class NewCodes(OwnFactorMixin, GenerateRecoveryCodesView):
     template_name = "signin/new_codes.html"
     title = "New recovery codes"
     did_generate_recovery_codes = True
-
-
-def codes_shown(request: HttpRequest) -> HttpResponse:
-    codes = Authenticator.objects.get(user=request.user, type=factors.CODES).wrap().get_unused_codes()
-    return render(request, "signin/codes.html", {**frame(request, "Your recovery codes"), "codes": "\n".join(codes)})

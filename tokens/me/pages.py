@@ -17,6 +17,7 @@ from django.views.generic import TemplateView
 from osmo_portal.console.change import Change
 from osmo_portal.console.timeline import timeline
 from osmo_portal.events.actor import Actor, Door
+from osmo_portal.signin import factors
 from profiles.models import User
 from profiles.rules import visible_users
 from tokens import rules
@@ -63,11 +64,13 @@ PLACE = Own()
 
 
 def for_people(view: View) -> View:
-    """For whoever is signed in, by a session: a token or a JWT makes none. An auditor's unsafe request is refused
-    before any page thinks about it."""
+    """For whoever is signed in, by a session: a token or a JWT makes none. Who must add a second factor first, and an
+    auditor's unsafe request, are turned away before any page thinks about it."""
 
     @wraps(view)
     def guarded(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        if way := factors.ask(request):
+            return way
         if request.method not in SAFE and Actor.signed_in(request, PLACE.door).changes_nothing:
             raise PermissionDenied("An auditor reads everything and changes nothing. Ask an administrator.")
         return view(request, *args, **kwargs)

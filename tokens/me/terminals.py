@@ -14,7 +14,6 @@ from django.views.generic import FormView
 from osmo_portal.console import recent
 from osmo_portal.console.change import Change
 from osmo_portal.events.actor import Actor
-from osmo_portal.signin import factors
 from osmo_portal.signin.adapter import TOO_MANY
 from osmo_portal.signin.limits import told_to_wait
 from tokens.me.pages import PLACE, Own
@@ -49,8 +48,6 @@ class TerminalPage(FormView):
     def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
         if not settings.TERMINAL_DAYS:
             raise PermissionDenied("This portal signs no terminals in.")
-        if factors.must_add_one(request.user):
-            return HttpResponseRedirect(reverse("mfa_index"))
         self.by = Actor.signed_in(request, PLACE.door)
         require_person(self.by)
         return recent.ask(request) or super().dispatch(request, *args, **kwargs)
