@@ -177,6 +177,7 @@ def test_a_database_that_is_away_is_503_and_opens_nothing(
     assert response.status_code == 503
     assert "try again in a moment" in response.content.decode()
     assert "hunter2" not in response.content.decode()
+    assert "no-store" in response["cache-control"]
 
 
 def test_another_error_is_500_and_says_nothing(cast: Cast, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,5 +1,7 @@
 """What the wire answers to anybody (wire.md section 4)."""
 
+from datetime import timedelta
+
 import jwt as pyjwt
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -7,6 +9,7 @@ from jwt.algorithms import ECAlgorithm
 
 from tests.cast import Cast
 from tests.wire import Wire, refused
+from tokens.models.signing_key import OVERLAP
 
 pytestmark = pytest.mark.django_db
 
@@ -54,6 +57,13 @@ def test_the_published_keys_verify_a_jwt_offline(cast: Cast):
     assert "d" not in key
     assert claims["unique_name"] == "ada"
     assert claims["name"] == "Ada L."
+
+
+def test_the_published_keys_may_be_kept_for_less_time_than_a_new_one_waits_to_sign():
+    says = Wire().get("/api/auth/keys")["cache-control"]
+
+    assert says == "public, max-age=300"
+    assert timedelta(minutes=5) < OVERLAP
 
 
 def test_an_unknown_route_is_404_with_a_message():

@@ -24,6 +24,9 @@ from tokens.models.terminal_sign_in import TerminalSignIn
 from tokens.standing import Standing
 
 LIFETIME = 300  # seconds
+# The key set may be kept as long. A new key waits for signing_key.OVERLAP, so nobody misses it; what a voided one
+# signed is taken no longer than the JWT of a revoked token.
+KEYS_LAST = LIFETIME
 TYPE = "at+jwt"
 TERMINAL_TYPE = "osmo-terminal+jwt"
 COORDINATE = 32  # bytes of either half of a signature

@@ -40,7 +40,7 @@ BY_QUERY_IS_OFF = "This portal does not take secrets in the address. Use a clien
 @csrf_exempt
 @require_safe
 def keys(request: HttpRequest) -> JsonResponse:
-    return JsonResponse(jwt.key_set())
+    return JsonResponse(jwt.key_set(), headers={"Cache-Control": f"public, max-age={jwt.KEYS_LAST}"})
 
 
 @csrf_exempt
