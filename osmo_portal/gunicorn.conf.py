@@ -45,5 +45,12 @@ def on_starting(server):
     os.environ.setdefault("PROMETHEUS_MULTIPROC_DIR", tempfile.mkdtemp(prefix="osmo-portal-metrics-"))
 
 
+def post_request(worker, request, environ, response):
+    """What gunicorn says in this thread from here on is not about that request."""
+    from osmo_portal.logging import request_id
+
+    request_id.set("")
+
+
 def on_exit(server):
     shutil.rmtree(os.environ["PROMETHEUS_MULTIPROC_DIR"], ignore_errors=True)

@@ -4,6 +4,7 @@ import json
 import logging
 import os
 import re
+import runpy
 import subprocess
 import sys
 from datetime import timedelta
@@ -216,6 +217,17 @@ def test_a_line_of_json_tells_the_request_that_was_at_work(client: Client) -> No
     assert said["request_id"] == answer["x-request-id"] == request_id.get()
     assert (said["level"], said["logger"]) == ("WARNING", "tokens")
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", said["time"])
+
+
+def test_what_the_server_says_after_a_request_is_not_laid_at_its_door(client: Client) -> None:
+    server = Config()
+    file = runpy.run_path(str(configured.BASE_DIR / "osmo_portal" / "gunicorn.conf.py"))
+    server.set("post_request", file["post_request"])
+    client.get("/health")
+
+    server.post_request(None, None, {}, None)
+
+    assert "request_id" not in made("gunicorn.error", "Invalid request from ip=%s", ("192.0.2.1",))
 
 
 def test_an_error_carries_its_traceback() -> None:
