@@ -1,6 +1,6 @@
 """R7: a caller signed in by a token gets no token, and no secret, that outlives the one used."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, time, timedelta
 from typing import Any
 
 import pytest
@@ -113,16 +113,18 @@ def test_a_browser_session_is_not_bound(cast: Cast) -> None:
 
 def test_the_end_that_counts_is_the_one_at_use(cast: Cast, time_machine: Any, settings: Any) -> None:
     """A maximum that was lowered since ends the token before its date, and what it makes too."""
-    time_machine.move_to(datetime(2030, 1, 1, 12, tzinfo=UTC), tick=False)
+    noon = datetime.combine(in_days(1), time(12), UTC)
+    time_machine.move_to(noon, tick=False)
     token = cast.user_token(days=300)
-    time_machine.move_to(datetime(2030, 1, 6, 12, tzinfo=UTC), tick=False)
-    settings.MAX_TOKEN_DAYS = 10  # ends the token on 11 January, noon
+    time_machine.move_to(noon + timedelta(days=5), tick=False)
+    settings.MAX_TOKEN_DAYS = 10  # ends the token at noon, in five days from here
+    last = in_days(5)
 
     by = signed_in_with(token.plaintext)
 
-    with pytest.raises(ValidationError, match="Choose 2030-01-11 or earlier"):
-        AccessToken.issue(by=by, owner=cast.ada, name="longer", expires="2030-01-12")
-    assert AccessToken.issue(by=by, owner=cast.ada, name="shorter", expires="2030-01-11")
+    with pytest.raises(ValidationError, match=f"Choose {last} or earlier"):
+        AccessToken.issue(by=by, owner=cast.ada, name="longer", expires=last + timedelta(days=1))
+    assert AccessToken.issue(by=by, owner=cast.ada, name="shorter", expires=last)
 
 
 def test_an_old_secret_in_its_grace_makes_nothing_that_outlives_the_grace(cast: Cast) -> None:
