@@ -9,7 +9,7 @@ from django.utils.http import urlencode
 from osmo_portal.console import bars
 from osmo_portal.events.actor import Actor
 from tokens import rules
-from tokens.outlook import ALARM_DAYS, Count, Outlook, Week, outlook_within
+from tokens.outlook import ALARM_DAYS, Count, Outlook, Week, could_not_be_counted, outlook_within
 from tokens.standing import Refusal
 
 PATIENCE = 0.1  # seconds: what takes longer is shown once it is there
@@ -37,9 +37,10 @@ class Row:
 
 
 def first_page(by: Actor) -> dict[str, Any]:
-    """`outlook` is None while it is being counted."""
+    """`outlook` is None while it is pending, and where to count it failed."""
     seen = outlook_within(PATIENCE)
-    shown = {"outlook": seen, "may_issue": rules.may_issue_service_tokens(by)}
+    pending = seen is None and not could_not_be_counted()
+    shown = {"outlook": seen, "pending": pending, "may_issue": rules.may_issue_service_tokens(by)}
     return shown | _drawn(seen) if seen else shown
 
 

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from django.apps import apps
 from django.contrib import admin
+from django.db import OperationalError
 from django.test import Client
 from django.urls import reverse
 
@@ -23,12 +24,14 @@ Answer = Any  # an HttpResponse with what the test client adds to it
 ISSUE = "admin:tokens_accesstoken_issue"
 
 
-def hold_the_count(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
+def hold_the_count(monkeypatch: pytest.MonkeyPatch, *, fails: bool = False) -> threading.Event:
     """Keeps the figures of the first page from being counted until the event is set, or for half a minute."""
     go, count = threading.Event(), outlook.count
 
     def count_slowly() -> outlook.Outlook:
         go.wait(30)
+        if fails:
+            raise OperationalError("gone")
         return count()
 
     monkeypatch.setattr(outlook, "count", count_slowly)

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from django.contrib.auth.models import Group
-from django.db import connection
+from django.db import OperationalError, connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
@@ -149,6 +149,10 @@ def test_only_the_ten_largest_are_shown(cast: Cast) -> None:
 # Cost.
 
 
+def fails() -> None:
+    raise OperationalError("canceling statement due to statement timeout")
+
+
 def queries_of(client: Client) -> int:
     with CaptureQueriesContext(connection) as queries:
         assert client.get(INDEX).status_code == 200
@@ -230,6 +234,48 @@ def test_a_count_that_takes_long_keeps_nobody_waiting_for_the_page(monkeypatch: 
         assert page.context["outlook"] is None
         assert "All tokens are being counted" in text(page)
     assert {figure.label: figure.count.number for figure in shown(client)["figures"]}["live tokens"] == 1
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_count_that_fails_is_told_and_tried_again_after_a_while(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, time_machine: Any
+) -> None:
+    Cast().service_token("first")
+    client, count = visitor("grace"), outlook.count
+    monkeypatch.setattr(outlook, "count", fails)
+
+    for _ in range(3):
+        page = client.get(INDEX)
+        for thread in counting():
+            thread.join()
+
+    assert "The tokens could not be counted" in text(page)
+    assert "data-pending" not in text(page)
+    assert [record.message for record in caplog.records] == ["The figures of the first page could not be counted."]
+
+    monkeypatch.setattr(outlook, "count", count)
+    time_machine.move_to(timezone.now() + outlook.AFTER_FAILURE + timedelta(seconds=1))
+    client.get(INDEX)
+    for thread in counting():
+        thread.join()
+    assert shown(client)["outlook"].figures["live"].number == 1
+
+
+@pytest.mark.django_db(transaction=True)
+def test_figures_of_some_minutes_ago_are_shown_while_newer_ones_cannot_be_counted(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, time_machine: Any
+) -> None:
+    Cast().service_token("first")
+    before = outlook.outlook()
+    monkeypatch.setattr(outlook, "count", fails)
+    time_machine.move_to(timezone.now() + timedelta(seconds=61))
+
+    for _ in range(2):
+        assert outlook.outlook() == before
+        for thread in counting():
+            thread.join()
+
+    assert len(caplog.records) == 1
 
 
 def test_of_several_who_come_first_one_counts(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,7 +13,7 @@ from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 
 from django.core.cache import caches
-from django.db import DatabaseError, connection
+from django.db import connection
 from django.db.models import QuerySet
 from django.utils import timezone
 
@@ -28,11 +28,12 @@ from tokens.standing import Refusal
 CAP = 10_000
 KEPT = timedelta(minutes=1)
 SHOWN = timedelta(minutes=10)  # while it is counted anew
+AFTER_FAILURE = timedelta(seconds=30)  # until a thread tries again
 WEEKS = 12
 TOP = 10
 ALARM_DAYS = 7
 UNUSED_DAYS = 90
-_KEY, AT_WORK = "tokens.outlook", "tokens.outlook.at_work"
+_KEY, AT_WORK, _FAILED = "tokens.outlook", "tokens.outlook.at_work", "tokens.outlook.failed"
 _COUNTING = threading.Lock()
 logger = logging.getLogger(__name__)
 
@@ -104,7 +105,10 @@ def outlook() -> Outlook:
 
 
 def outlook_within(seconds: float) -> Outlook | None:
-    """As `outlook`, but whoever comes after a long time waits no longer than that. None: it is being counted."""
+    """As `outlook`, but whoever comes after a long time waits no longer than that.
+
+    None: it is being counted, or `could_not_be_counted`.
+    """
     if connection.in_atomic_block or caches["local"].get(_KEY):
         return outlook()
     if counting := _begin_to_count():
@@ -113,9 +117,14 @@ def outlook_within(seconds: float) -> Outlook | None:
     return found
 
 
+def could_not_be_counted() -> bool:
+    """Whether a thread failed lately: until it has been a while none tries again."""
+    return bool(caches["local"].get(_FAILED))
+
+
 def _begin_to_count() -> threading.Thread | None:
-    """None where a thread is at it."""
-    if not caches["local"].add(AT_WORK, True, KEPT.total_seconds()):
+    """None where a thread is at it, or failed lately."""
+    if could_not_be_counted() or not caches["local"].add(AT_WORK, True, KEPT.total_seconds()):
         return None
     counting = threading.Thread(target=_count_beside, name=AT_WORK, daemon=True)
     counting.start()
@@ -131,7 +140,8 @@ def _count_and_keep() -> Outlook:
 def _count_beside() -> None:
     try:
         _count_and_keep()
-    except DatabaseError:
+    except Exception:
+        caches["local"].set(_FAILED, True, AFTER_FAILURE.total_seconds())
         logger.exception("The figures of the first page could not be counted.")
     finally:
         connection.close()

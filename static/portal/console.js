@@ -77,12 +77,12 @@ for (const current of document.querySelectorAll("#sections [aria-current]")) {
   row.scrollLeft = current.offsetLeft - (row.clientWidth - current.offsetWidth) / 2;
 }
 
-/* What was still being counted when the page was asked for is put in once it is there. */
+/* What was still being counted when the page was asked for is put in once it is there, or once that has failed. */
 for (const part of document.querySelectorAll("[data-pending]")) fill(part);
 
 async function fill(part) {
-  for (let tries = 60; tries; tries -= 1) {
-    await new Promise((go) => setTimeout(go, 500));
+  for (let pause = 500; pause < 8_000; pause *= 1.2) {
+    await new Promise((go) => setTimeout(go, pause));
     const answer = await fetch(location.href).catch(() => null);
     if (!answer?.ok) continue;
     const page = new DOMParser().parseFromString(await answer.text(), "text/html");

@@ -170,3 +170,23 @@ def test_figures_that_take_long_are_put_in_once_they_are_counted(
     expect(told).to_have_count(0)
     page.get_by_role("link", name="1 live tokens").click()
     expect(page.locator("#changelist")).to_contain_text("1 access token")
+
+
+def test_figures_that_cannot_be_counted_are_not_waited_for(
+    transactional_db: None,
+    page: Page,
+    open_first_page: Callable[[str, str], None],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    Cast().service_token("first")
+    go = hold_the_count(monkeypatch, fails=True)
+    open_first_page("grace", PASSWORD)
+    expect(page.get_by_role("status").filter(has_text="All tokens are being counted")).to_be_visible()
+
+    go.set()
+
+    expect(page.get_by_role("status").filter(has_text="The tokens could not be counted")).to_be_visible()
+    expect(page.locator("[data-pending]")).to_have_count(0)
+    assert [*faults(page, [DESK, TELEPHONE])] == []
+    page.get_by_role("link", name="Look again").click()
+    expect(page.get_by_role("status").filter(has_text="The tokens could not be counted")).to_be_visible()
