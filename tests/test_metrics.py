@@ -24,7 +24,7 @@ from osmo_portal.events import verification
 from osmo_portal.events.actor import Actor
 from osmo_portal.logging import JsonFormatter, request_id
 from osmo_portal.metrics import Timing
-from tests.cast import POOL_ROLE, Cast
+from tests.cast import POOL_ROLE, Cast, in_days
 from tests.test_authz import SUBMIT, ask
 from tokens import exchange, secrets
 
@@ -85,6 +85,22 @@ def test_the_figures_of_the_tables(cast: Cast, scraped: Client) -> None:
     assert found["osmo_events"] > 7
     assert found["osmo_trail_faults"] == found["osmo_trail_triggers_missing"] == 0
     assert 0 <= found["osmo_trail_verified_age_seconds"] < 60
+
+
+def test_of_tokens_that_end_tomorrow_those_count_that_programs_work_with(
+    cast: Cast, scraped: Client, time_machine_days: Any
+) -> None:
+    ends = {name: cast.service_token(name, days=9) for name in ("works", "paused", "goes-on", "idle")}
+    ends |= {"hers": cast.user_token(days=9)}
+    time_machine_days(8)
+    ends |= {"made-for-a-day": cast.service_token("made-for-a-day", days=1)}
+    for name, token in ends.items():
+        if name != "idle":
+            exchange.exchange(token.plaintext)
+    ends["paused"].suspend(by=cast.by("grace"), reason="wait")
+    ends["goes-on"].rotate(by=cast.by("grace"), expires=in_days(30))
+
+    assert figures(scraped)['osmo_tokens{state="in_use_ends_within_1_day"}'] == 1
 
 
 def test_within_a_minute_the_tables_are_not_asked_again(scraped: Client, django_assert_num_queries: Any) -> None:

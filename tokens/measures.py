@@ -4,7 +4,7 @@ None costs more with more tokens: counts end at `outlook.CAP`, and all are kept 
 """
 
 from collections.abc import Callable, Iterator
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from django.core.cache import caches
@@ -14,8 +14,9 @@ from prometheus_client.metrics_core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from osmo_portal.events import chain, triggers, verification
+from profiles.models import Kind
 from tokens.models import AccessToken, LastUse
-from tokens.outlook import Outlook, outlook
+from tokens.outlook import CAP, Outlook, outlook
 
 KEPT = 60  # seconds
 _KEY = "tokens.measures"
@@ -31,8 +32,13 @@ FIGURES = {
 }
 
 
+STOPPING = "in_use_ends_within_1_day"
+IN_USE = timedelta(days=7)
+
+
 class Seen(NamedTuple):
     outlook: Outlook
+    stopping: int
     next_end: datetime | None
     last_use: datetime | None
     events: int
@@ -67,6 +73,7 @@ def _look() -> Seen:
     verified = verification.latest(verification.WHOLE)
     return Seen(
         outlook=outlook(),
+        stopping=_stopping(timezone.now()),
         next_end=ends.first(),
         last_use=uses.first(),
         events=chain.head()[0],
@@ -76,10 +83,18 @@ def _look() -> Seen:
     )
 
 
+def _stopping(now: datetime) -> int:
+    """Service tokens that programs work with and that end tomorrow. Not those that were made for so short a time."""
+    lately = now - IN_USE
+    tokens = AccessToken.objects.of_kind(Kind.SERVICE).issued_before(lately).used_since(lately)
+    return tokens.expiring_within(1, now).order_by()[:CAP].count()
+
+
 def _of_tokens(seen: Seen) -> Iterator[Metric]:
     by_state = GaugeMetricFamily("osmo_tokens", "Tokens, at most 10000 of each kind are counted.", labels=["state"])
     for name, figure in FIGURES.items():
         by_state.add_metric([name], seen.outlook.figures[figure].number)
+    by_state.add_metric([STOPPING], seen.stopping)
     yield by_state
     by_role = GaugeMetricFamily(
         "osmo_tokens_by_role", "Live tokens that carry a role, of the ten most.", labels=["role"]

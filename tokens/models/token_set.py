@@ -155,6 +155,9 @@ class AccessTokenQuerySet(AuditedQuerySet["AccessToken"]):
         idle = LastUse.objects.filter(Q(at=None) | Q(at__lt=instant), token=OuterRef("pk"))
         return self.filter(Exists(idle), issued_at__lt=instant)
 
+    def used_since(self, instant: datetime) -> Self:
+        return self.filter(Exists(LastUse.objects.filter(at__gte=instant, token=OuterRef("pk"))))
+
     def reaching(self, pool_name: str) -> Self:
         """Tokens on which a role was put that allows to submit to, enter or forward from the pool."""
         return self.carrying(roles_reaching(pool_name))
