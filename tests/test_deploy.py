@@ -144,7 +144,7 @@ def test_a_job_runs_alone_with_bounds_and_without_power(name: str) -> None:
     one = container(name)
 
     assert (job["apiVersion"], job["kind"]) == ("batch/v1", "CronJob")
-    assert re.fullmatch(r"\d+ \d+(-\d+)? (\*|1) \* (\*|0)", spec["schedule"])
+    assert re.fullmatch(r"\d+ (\*|\d+(-\d+)?) (\*|1) \* (\*|0)", spec["schedule"])
     assert (spec["concurrencyPolicy"], spec["timeZone"]) == ("Forbid", "Etc/UTC")
     assert spec["jobTemplate"]["spec"]["activeDeadlineSeconds"] <= 7200
     assert (template["restartPolicy"], template["automountServiceAccountToken"]) == ("Never", False)
@@ -254,6 +254,21 @@ def test_nobody_reaches_the_portal_but_on_its_port_and_nobody_the_jobs() -> None
     (allowed,) = web["spec"]["ingress"]
     assert allowed["ports"] == [{"port": 8000, "protocol": "TCP"}]
     assert allowed["from"] == [{"namespaceSelector": {"matchLabels": {"osmo-portal/access": "ingress"}}}]
+
+
+def test_the_copy_of_events_lies_on_a_disk_of_its_own() -> None:
+    spec = manifest("copy-events.yaml")["spec"]["jobTemplate"]["spec"]["template"]["spec"]
+    unit = (SYSTEMD / "osmo-portal-copy-events.service").read_text()
+
+    home = str(Path(started("osmo-portal-copy-events.service").split()[-1]).parent)
+
+    assert f"\nAssertPathIsMountPoint={home}\n" in unit
+    assert f"\nReadWritePaths=-{home}\n" in unit
+    (mounted,) = [mount for mount in container("copy-events.yaml")["volumeMounts"] if mount["mountPath"] == home]
+    (volume,) = [volume for volume in spec["volumes"] if volume["name"] == mounted["name"]]
+    claimed = manifest("events-volume.yaml")["metadata"]["name"]
+    assert volume["persistentVolumeClaim"] == {"claimName": claimed}
+    assert spec["securityContext"]["fsGroup"] == 10_001, "whom the image runs as"
 
 
 # What nothing does by itself.
