@@ -11,7 +11,7 @@ from threading import Timer
 from typing import Any
 
 from django.conf import settings
-from django.db import InterfaceError, InternalError, OperationalError, connection
+from django.db import InterfaceError, InternalError, OperationalError, connection, transaction
 
 
 class OutcomeUnknown(OperationalError):
@@ -27,6 +27,7 @@ NOBODY_THERE = {
 }
 TRY_AGAIN = {"40001", "40P01"}  # the database chose this transaction to give way
 TOO_LONG = {"57014", "55P03"}  # a statement's or a lock's time is up
+_LOCAL = "SELECT set_config('synchronous_commit', 'local', true) WHERE current_setting('synchronous_commit') <> 'off'"
 READ_ONLY = {"25006"}  # a standby, where a primary was
 GONE_MEANWHILE = {"25P03", "25P04"}  # the transaction lasted too long
 
@@ -76,6 +77,21 @@ def unhurried() -> Iterator[None]:
         if connection.is_usable():  # else the next connection has its limits anyway
             with connection.cursor() as cursor:
                 cursor.execute("RESET statement_timeout")
+
+
+@contextmanager
+def unconfirmed() -> Iterator[None]:
+    """A transaction of something that may be lost with the server: its commit waits for no standby.
+
+    Nothing ends that wait but Commit. Inside another transaction that one decides.
+    """
+    if connection.vendor != "postgresql" or connection.in_atomic_block:
+        yield
+        return
+    with transaction.atomic():
+        with connection.cursor() as cursor:
+            cursor.execute(_LOCAL)
+        yield
 
 
 def state_of(error: BaseException) -> str | None:

@@ -195,7 +195,7 @@ _CACHE_ENTRIES = 100_000
 CACHE_URL = env.str("CACHE_URL", default="")
 CACHES: dict[str, dict[str, Any]] = {
     "default": {
-        "BACKEND": "django.core.cache.backends.db.DatabaseCache",
+        "BACKEND": "osmo_portal.shared_cache.Database",
         "LOCATION": "portal_cache",
         "OPTIONS": {"MAX_ENTRIES": _CACHE_ENTRIES},
     },

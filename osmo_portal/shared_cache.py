@@ -1,4 +1,4 @@
-"""What all processes share for a while: in Valkey or Redis, and while that is away in the database."""
+"""What all processes share for a while: in the database, or where one is named in Valkey or Redis while it answers."""
 
 import time
 from typing import Any
@@ -8,7 +8,29 @@ from django.core.cache.backends.db import DatabaseCache
 from django.core.cache.backends.redis import RedisCache
 from redis.exceptions import RedisError
 
+from osmo_portal.postgresql import unconfirmed
+
 PAUSE = 5  # seconds in which a server that did not answer is not asked again
+
+
+class Database(DatabaseCache):
+    """Django's, but that what is kept for a while waits for no standby."""
+
+    def add(self, *args: Any, **kwargs: Any) -> bool:
+        with unconfirmed():
+            return super().add(*args, **kwargs)
+
+    def set(self, *args: Any, **kwargs: Any) -> None:
+        with unconfirmed():
+            super().set(*args, **kwargs)
+
+    def touch(self, *args: Any, **kwargs: Any) -> bool:
+        with unconfirmed():
+            return super().touch(*args, **kwargs)
+
+    def delete(self, *args: Any, **kwargs: Any) -> bool:
+        with unconfirmed():
+            return super().delete(*args, **kwargs)
 
 
 class RedisOrDatabase(BaseCache):
@@ -17,7 +39,7 @@ class RedisOrDatabase(BaseCache):
     def __init__(self, server: str, params: dict[str, Any]) -> None:
         super().__init__(params)
         options = dict(params.get("OPTIONS", {}))
-        self._database = DatabaseCache(options.pop("TABLE"), {**params, "OPTIONS": {"MAX_ENTRIES": self._max_entries}})
+        self._database = Database(options.pop("TABLE"), {**params, "OPTIONS": {"MAX_ENTRIES": self._max_entries}})
         options.pop("MAX_ENTRIES", None)
         self._redis = RedisCache(server, {**params, "OPTIONS": options})
         self._away_until = 0.0

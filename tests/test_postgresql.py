@@ -2,12 +2,15 @@
 
 import os
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from threading import Event as Signal
 from types import SimpleNamespace
 from typing import Any
 
 import environ
 import psycopg
 import pytest
+from django.core.cache import cache
 from django.core.exceptions import PermissionDenied
 from django.core.management import CommandError, call_command
 from django.db import InternalError, OperationalError, connection
@@ -17,11 +20,13 @@ from osmo_portal import again, checks, postgresql
 from osmo_portal.events import trail
 from osmo_portal.events.actor import Actor
 from osmo_portal.events.models import Event
+from osmo_portal.signin import limits
 from osmo_portal.signin.sessions import SessionStore
 from profiles.models import Pool
 from tests.cast import Cast
 from tests.rest import Rest
 from tokens.models import bulk_operation
+from tokens.models.sign_in_request import SignInRequest
 
 LIMITS = {"statement_timeout": 15, "lock_timeout": 10, "max_age": 600, "pgbouncer": False, "replica": False}
 SEVERAL = "postgres://portal:p%40ss@db-1:5432,db-2:5433/portal?sslmode=verify-full&sslrootcert=/etc/ca.crt"
@@ -215,6 +220,49 @@ def test_a_commit_that_no_standby_confirms_in_time_may_not_last(nobody_confirms:
         trail.record("pool.created", Actor.shell(), Pool(name="p"))
 
     assert Event.objects.filter(action="pool.created").exists()
+
+
+def save_session() -> None:
+    session = SessionStore()
+    session["who"] = "grace"
+    session.save()
+    session.flush()
+
+
+def ask_at_terminal() -> None:
+    SignInRequest.ask(device_code="d", user_code="BCDF-GHJK", client="osmo", agent="", address=None)
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.skipif(connection.vendor != "postgresql", reason="SQLite has no standby")
+@pytest.mark.skipif("TEST_DATABASE_URL" in os.environ, reason="a server of others keeps its settings")
+@pytest.mark.parametrize(
+    "write",
+    [
+        save_session,
+        ask_at_terminal,
+        lambda: cache.set("a", 1),
+        lambda: cache.add("b", 1),
+        lambda: limits.failed("192.0.2.1", "x"),
+    ],
+    ids=["session", "terminal", "set", "add", "failure"],
+)
+def test_what_may_be_lost_waits_for_no_standby(nobody_confirms: None, write: Callable[[], None]) -> None:
+    raw, told, done = connection.connection, list[str](), Signal()
+
+    def lose_patience() -> None:
+        while not done.wait(2):
+            raw.cancel_safe()
+
+    raw.add_notice_handler(lambda said: told.append(said.severity_nonlocalized))
+    with ThreadPoolExecutor(1) as beside:
+        beside.submit(lose_patience)
+        try:
+            write()
+        finally:
+            done.set()
+
+    assert told == []
 
 
 def test_whose_change_may_have_been_made_is_told_so(cast: Cast, fail: Any) -> None:

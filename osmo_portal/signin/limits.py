@@ -18,6 +18,7 @@ from django.http import HttpResponse
 from django.utils import timezone
 from django.utils.crypto import salted_hmac
 
+from osmo_portal.postgresql import unconfirmed
 from osmo_portal.signin.models import FailureCount
 
 WINDOW = 15 * 60  # seconds
@@ -98,9 +99,10 @@ def _counted_in_cache(key: str, left: int) -> int:
 
 def _counted_in_database(key: str, left: int) -> int:
     now = timezone.now()
-    with connection.cursor() as cursor:
-        cursor.execute(_COUNT, [key, connection.ops.adapt_datetimefield_value(now + timedelta(seconds=left))])
-        count: int = cursor.fetchone()[0]
-    if randbelow(CLEARED) == 0:
-        FailureCount.objects.filter(ends__lt=now).delete()
+    with unconfirmed():
+        with connection.cursor() as cursor:
+            cursor.execute(_COUNT, [key, connection.ops.adapt_datetimefield_value(now + timedelta(seconds=left))])
+            count: int = cursor.fetchone()[0]
+        if randbelow(CLEARED) == 0:
+            FailureCount.objects.filter(ends__lt=now).delete()
     return count

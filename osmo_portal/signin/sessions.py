@@ -7,6 +7,8 @@ from django.contrib.sessions.backends import db
 from django.contrib.sessions.base_session import AbstractBaseSession
 from django.utils import timezone
 
+from osmo_portal.postgresql import unconfirmed
+
 
 class SessionStore(db.SessionStore):
     """Django's, but for what stands in the column `session_key`. Only what is not asynchronous is used here."""
@@ -27,10 +29,15 @@ class SessionStore(db.SessionStore):
         made.session_key = _kept(made.session_key)
         return made
 
+    def save(self, must_create: bool = False) -> None:
+        with unconfirmed():
+            super().save(must_create)
+
     def delete(self, session_key: str | None = None) -> None:
         key = session_key or self.session_key
         if key:
-            super().delete(_kept(key))
+            with unconfirmed():
+                super().delete(_kept(key))
 
 
 def _kept(key: str) -> str:

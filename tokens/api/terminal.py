@@ -5,12 +5,12 @@ from typing import Any
 from allauth.core import ratelimit
 from authlib.oauth2.rfc6749.errors import InvalidRequestError, OAuth2Error, UnauthorizedClientError
 from django.conf import settings
-from django.db import transaction
 from django.http import HttpRequest
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.debug import sensitive_post_parameters, sensitive_variables
 from django.views.decorators.http import require_POST
 
+from osmo_portal.events.trail import audited
 from osmo_portal.signin.limits import told_to_wait
 from tokens.terminal import server
 
@@ -41,7 +41,7 @@ def give_tokens(request: HttpRequest) -> Any:
     error = _objection(request)
     if error:
         return server.refuse(error)
-    with transaction.atomic():
+    with audited():
         return server.create_token_response(request)
 
 

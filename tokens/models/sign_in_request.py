@@ -13,6 +13,7 @@ from django.utils.crypto import salted_hmac
 from osmo_portal import clock
 from osmo_portal.events.actor import Actor, Door
 from osmo_portal.events.trail import audited, record
+from osmo_portal.postgresql import unconfirmed
 from osmo_portal.signin import factors
 from profiles.models import User
 from tokens import secrets
@@ -67,15 +68,16 @@ class SignInRequest(models.Model):
 
     @classmethod
     def ask(cls, *, device_code: str, user_code: str, client: str, agent: str, address: str | None) -> Self:
-        cls.objects.drop_old()
-        return cls.objects.create(
-            device_digest=secrets.digest(device_code),
-            user_digest=_user_digest(readable(user_code)),
-            client=client,
-            agent=_one_line(agent),
-            address=address,
-            expires_at=timezone.now() + LIFETIME,
-        )
+        with unconfirmed():
+            cls.objects.drop_old()
+            return cls.objects.create(
+                device_digest=secrets.digest(device_code),
+                user_digest=_user_digest(readable(user_code)),
+                client=client,
+                agent=_one_line(agent),
+                address=address,
+                expires_at=timezone.now() + LIFETIME,
+            )
 
     @classmethod
     def presented(cls, device_code: str) -> "SignInRequest | None":
