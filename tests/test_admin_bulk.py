@@ -1,5 +1,6 @@
 """Bulk operations in the console: looked at first, then done to exactly that set, by who may, once, and told."""
 
+import html
 import re
 from collections.abc import Callable
 from datetime import timedelta
@@ -413,6 +414,33 @@ def test_a_set_that_has_changed_since_is_refused_with_nothing_changed(
     assert 'class="button default' not in text(answer), "what would be refused again is not offered"
     assert dump.tables() == before
     assert not BulkChunk.objects.exists()
+
+
+@pytest.mark.parametrize(
+    ("do", "words"),
+    [
+        ("expire", {"at": f"{timezone.now() + timedelta(days=3):%Y-%m-%dT%H:%M}"}),
+        ("expire", {}),
+        ("hand-over", {"accountable": "mallory"}),
+        ("revoke", {"state": "active"}),
+    ],
+)
+def test_what_was_refused_is_previewed_again_by_one_button(cast: Cast, do: str, words: dict[str, str]) -> None:
+    cast.service_token("one")
+    client = visitor("grace")
+    first = looked(client, do, **words)
+    cast.service_token("two")
+    page_again = text(execute(client, first))
+
+    (button,) = re.findall(r'formaction="([^"]+)">Preview it again', page_again)
+    fields = dict(re.findall(r'<input type="hidden"\s+name="(\w+)"\s+value="([^"]*)"', page_again))
+    answer = client.post(html.unescape(button), fields)
+
+    second = BulkOperation.objects.latest("pk")
+    assert answer["Location"] == page(second, "execute")
+    assert second.count == 2
+    for same in ("action", "at", "accountable", "filters"):
+        assert getattr(second, same) == getattr(first, same), same
 
 
 def test_the_refusal_says_how_many_it_was_and_is(cast: Cast) -> None:

@@ -249,7 +249,6 @@ class Execute(Change):
 
     def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
         operation, tokens = self.record, tokens_section(self.section)
-        again = urlencode({**operation.filters, "do": operation.action})
         context = {
             "operation": operation,
             "set": seen(operation),
@@ -260,7 +259,7 @@ class Execute(Change):
             "left_alone": LEFT_ALONE[operation.action],
             "unaffected": operation.count - operation.affected,
             "list_url": list_address(tokens, operation.filters),
-            "again_url": f"{tokens.address(Preview.slug)}?{again}",
+            "again_url": f"{tokens.address(Preview.slug)}?{urlencode(operation.filters)}",
             "danger": operation.action not in (Action.RESUME, Action.HAND_OVER),
         }
         return super().get_context_data(**{**context, **kwargs})
