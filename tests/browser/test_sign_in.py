@@ -108,6 +108,7 @@ def test_a_security_key_is_added_and_used(stage: Cast, page: Page, key: None, en
     page.get_by_role("link", name="I have them").click()
     expect(page.get_by_role("rowheader", name="Blue key")).to_be_visible()
     assert in_order(page)
+    assert page.locator(".factors").evaluate("table => table.scrollWidth <= table.clientWidth")
     page.get_by_role("button", name="Log out").click()
 
     enter("grace")
