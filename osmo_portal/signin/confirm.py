@@ -44,10 +44,12 @@ class Confirm(OwnPage, FormView):
 
     def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
         context = super().get_context_data(**kwargs)
-        user, form = self.request.user, context["form"]
+        user: Any = self.request.user
+        form = context["form"]
         context["next"] = self.get_redirect_url()
         context["is_bound"] = oidc.is_on() and ProviderSubject.is_bound(user, settings.OIDC_ISSUER)
         kinds = {factor.type for factor in factors.of(user)}
+        context["several"] = len(kinds) + context["is_bound"] + user.has_usable_password() > 1
         context["password_form"] = form if isinstance(form, ConfirmForm) else ConfirmForm(user=user)
         if factors.APP in kinds:
             context["code_form"] = form if isinstance(form, ConfirmByCodeForm) else ConfirmByCodeForm(user=user)

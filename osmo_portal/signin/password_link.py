@@ -67,6 +67,11 @@ class NewPassword(PasswordResetConfirmView):
         user = super().get_user(uidb64)
         return user if user and PersonBackend().user_can_authenticate(user) else None
 
+    def get_form(self, form_class: Any = None) -> Any:
+        form = super().get_form(form_class)
+        form.fields["new_password1"].widget.attrs["autofocus"] = True
+        return form
+
     def form_valid(self, form: Any) -> HttpResponse:
         by = Actor.signed_in(self.request, Door.ADMIN, self.user)
         self.user.change_password(form.cleaned_data["new_password1"], by=by)

@@ -102,13 +102,14 @@ def test_an_app_is_added_and_asked_for_at_the_next_sign_in(
 def test_a_security_key_is_added_and_used(stage: Cast, page: Page, key: None, enter: Callable[[str], None]) -> None:
     enter("grace")
     page.goto(reverse("add_key"))
-    page.get_by_label("Name of the key").fill("Blue key")
+    page.get_by_label("Name of the key").fill("Blue key in the drawer of the desk at the window")
     page.get_by_role("button", name="Add the key").click()
     expect(page.get_by_role("heading", name="Your recovery codes")).to_be_visible()
     page.get_by_role("link", name="I have them").click()
     expect(page.get_by_role("rowheader", name="Blue key")).to_be_visible()
     assert in_order(page)
     assert page.locator(".factors").evaluate("table => table.scrollWidth <= table.clientWidth")
+    assert page.get_by_role("rowheader", name="Blue key").evaluate("name => name.clientWidth") > 200
     page.get_by_role("button", name="Log out").click()
 
     enter("grace")
@@ -117,6 +118,8 @@ def test_a_security_key_is_added_and_used(stage: Cast, page: Page, key: None, en
     expect(page.get_by_role("heading", name="Console")).to_be_visible()
 
     page.goto(f"{reverse('admin:confirm')}?next={OWN}")
+    expect(page.get_by_text("Prove once more that it is you, in one of these ways.")).to_be_visible()
+    expect(page.get_by_role("button", name="Continue with the password")).to_be_visible()
     assert in_order(page)
     page.get_by_role("button", name="Use the security key").click()
     expect(page.get_by_role("heading", name="Your sign-in")).to_be_visible()
@@ -149,6 +152,7 @@ def test_a_link_in_a_mail_sets_a_password(stage: Cast, page: Page, settings: Any
     (link,) = re.findall(r"http://\S+\?key=\S+", str(mail.outbox[-1].body))
 
     page.goto(link)
+    expect(page.get_by_label("New password", exact=True)).to_be_focused()
     assert in_order(page)
     for field in ("New password", "New password confirmation"):
         page.get_by_label(field, exact=True).fill(NEW)
@@ -158,6 +162,7 @@ def test_a_link_in_a_mail_sets_a_password(stage: Cast, page: Page, settings: Any
     assert User.objects.get(username="ada").check_password(NEW)
     page.goto(link)
     expect(page.get_by_role("button", name="Set the password")).to_have_count(0)
+    expect(page.get_by_role("link", name="Back to the sign-in")).to_be_visible()
     assert in_order(page)
 
 
