@@ -269,6 +269,18 @@ def test_nothing_matched_is_exit_code_2_and_no_file(
     assert not [*tmp_path.iterdir()]
 
 
+def test_a_dry_run_says_how_many_and_neither_writes_nor_records(tokens: dict[str, AccessToken], tmp_path: Path) -> None:
+    file = tmp_path / "tokens.csv"
+
+    assert run("--kind=service", "--dry-run") == ("2\n", "2 tokens would be exported.\n")
+    assert json.loads(run("--owner=ada", "--dry-run", "--json", f"--out={file}")[0]) == {"dry_run": True, "count": 1}
+    with pytest.raises(CommandError, match="Only administrators and operators"):
+        run("--all", "--dry-run", "--actor=ada")
+
+    assert not exports()
+    assert not file.exists()
+
+
 @pytest.mark.parametrize(
     ("args", "text"),
     [

@@ -13,6 +13,7 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from osmo_portal.events.models import Event
+from profiles.management import door
 from tests.bulk import many_tokens
 from tests.cast import Cast, in_days
 from tests.post_office import Sink, mail_server, tokens_in
@@ -400,3 +401,21 @@ def test_an_hourly_run_with_nothing_new_writes_nothing(cast: Cast, sink: Sink) -
 
     written = [query["sql"] for query in queries if query["sql"].startswith(("INSERT", "UPDATE"))]
     assert written == []
+
+
+def test_many_notices_show_their_progress_on_a_terminal_only(
+    cast: Cast, sink: Sink, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    monkeypatch.setattr(door, "LARGE", 2)
+    terminal = io.StringIO()
+    terminal.isatty = lambda: True  # type: ignore[method-assign]
+    for name in ("laptop", "phone"):
+        cast.user_token("ada", name, days=5)
+
+    call_command("notify_expiring", stdout=io.StringIO(), stderr=terminal)
+
+    assert "Sending notices" in capsys.readouterr().err
+    for name in ("desk", "watch"):
+        cast.user_token("ada", name, days=5)
+    assert run() == ("2\n", "2 notices went out in 1 message.\n")
+    assert capsys.readouterr().err == ""

@@ -339,6 +339,11 @@ def test_a_role_that_changes_while_one_looks_is_not_overwritten(
     assert Role.objects.get(name=POOL_ROLE).max_token_days == 90
 
 
+def test_a_dry_run_is_the_default_and_nothing_else_goes_with_it(tokens: dict[str, AccessToken]):
+    assert run(POOL_ROLE, "--max-days=30", "--dry-run") == run(POOL_ROLE, "--max-days=30")
+    refuses("not allowed with", POOL_ROLE, "--max-days=30", "--dry-run", "--apply", "--actor=grace", "--reason=x")
+
+
 def test_a_large_set_shows_its_progress_on_a_terminal(
     tokens: dict[str, AccessToken], settings: Any, monkeypatch: pytest.MonkeyPatch, capsys: Any
 ):

@@ -51,13 +51,17 @@ COLUMNS: Columns = {
 }
 
 
+def require_power_to_export(by: Actor) -> None:
+    if not (by.is_administrator or by.is_operator or by.is_shell):
+        raise PermissionDenied("Only administrators and operators may export tokens.")
+
+
 def record_export(*, by: Actor, rows: int, form: str, filters: dict[str, Any]) -> None:
     """Tells the trail, before the first byte leaves: what is cut off half-way has left all the same.
 
     Raises PermissionDenied for whom it is not.
     """
-    if not (by.is_administrator or by.is_operator or by.is_shell):
-        raise PermissionDenied("Only administrators and operators may export tokens.")
+    require_power_to_export(by)
     label = f"{rows:,} token{'s' if rows != 1 else ''}"
     with audited():
         record("tokens.exported", by, AccessToken(), label=label, filters=filters, rows=rows, format=form)

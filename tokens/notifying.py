@@ -1,7 +1,8 @@
 """Tells people that tokens end soon: what notify_expiring does."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from smtplib import SMTPDataError, SMTPRecipientsRefused
@@ -21,6 +22,7 @@ from osmo_portal.events.trail import audited, record
 from profiles.models import User
 from tokens import webhook
 from tokens.models import AccessToken, Notice
+from tokens.models.batches import Progress
 from tokens.models.notice import TEAM, THRESHOLDS, WEBHOOK, Due, NoticeQuerySet, due
 from tokens.webhook import Undelivered
 
@@ -52,6 +54,14 @@ class Outcome:
         }
 
 
+# What shows how far it is: told of the work and how much it is, it gives what is to be told how much is done, or None.
+Watched = Callable[[str, int], AbstractContextManager[Progress | None]]
+
+
+def _unwatched(words: str, count: int) -> AbstractContextManager[None]:
+    return nullcontext()
+
+
 def foresee(*, by: Actor) -> Outcome:
     """What `notify` would send now. Claims nothing and sends nothing."""
     _require_power(by)
@@ -66,7 +76,7 @@ def foresee(*, by: Actor) -> Outcome:
     return outcome
 
 
-def notify(*, by: Actor) -> Outcome:
+def notify(*, by: Actor, watched: Watched = _unwatched) -> Outcome:
     """Sends each recipient one message with all that is due for him, and notes it.
 
     Runs at the same time share the work: each notice is claimed by one of them. What cannot be sent now is for the
@@ -79,8 +89,11 @@ def notify(*, by: Actor) -> Outcome:
         Notice.objects.claim(fresh, abandoned, run=run)
     mail = _Mail()
     held = Notice.objects.held(run)
-    for recipient in list(held.order_by("recipient").values_list("recipient", flat=True).distinct()):
-        _deliver(held.filter(recipient=recipient), recipient, mail, outcome)
+    with watched("Sending notices", held.count()) as progress:
+        for recipient in list(held.order_by("recipient").values_list("recipient", flat=True).distinct()):
+            _deliver(held.filter(recipient=recipient), recipient, mail, outcome)
+            if progress:
+                progress(outcome.notices + outcome.failed_notices)
     mail.close()
     if outcome.notices or outcome.failures:
         with audited():

@@ -24,6 +24,17 @@ class DoorCommand(BaseCommand):
     What a way in refuses becomes a CommandError with the same text.
     """
 
+    # They work, and would hide what the command is about from who asks for its help.
+    suppressed_base_arguments = {
+        "--version",
+        "--verbosity",
+        "--settings",
+        "--pythonpath",
+        "--traceback",
+        "--no-color",
+        "--force-color",
+    }
+
     def run_from_argv(self, argv: list[str]) -> None:
         self._called_from_command_line = True
         try:

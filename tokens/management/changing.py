@@ -45,17 +45,6 @@ class ChangingCommand(ChoosingCommand):
     past: str
     present: str
 
-    # They work, and would hide what the command is about from who asks for its help.
-    suppressed_base_arguments = {
-        "--version",
-        "--verbosity",
-        "--settings",
-        "--pythonpath",
-        "--traceback",
-        "--no-color",
-        "--force-color",
-    }
-
     def add_arguments(self, parser: CommandParser) -> None:
         parser.usage = "%(prog)s FILTER [FILTER ...] --reason WHY [--dry-run]\n       %(prog)s --continue N"
         self.add_filters(parser)

@@ -406,7 +406,7 @@ def _users(users: Iterable[User | str]) -> list[int]:
 
 def require_power_over_sets(by: Actor) -> None:
     if not (by.is_administrator or by.is_operator or by.is_shell):
-        raise PermissionDenied("Only administrators and operators may end sets of tokens.")
+        raise PermissionDenied("Only administrators and operators may change sets of tokens.")
 
 
 def require_power_to_resume(by: Actor) -> None:

@@ -11,7 +11,7 @@ from django.core.management.base import CommandError, CommandParser
 from osmo_portal.console.export import FORMATS, in_batches
 from osmo_portal.events.actor import Actor
 from profiles.management.door import LARGE, NOTHING_MATCHED
-from tokens.export import COLUMNS, exported, record_export
+from tokens.export import COLUMNS, exported, record_export, require_power_to_export
 from tokens.management.choosing import ChoosingCommand, said
 from tokens.models import AccessToken
 from tokens.models.batches import Progress
@@ -25,6 +25,7 @@ class Command(ChoosingCommand):
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
+        parser.usage = "%(prog)s FILTER [FILTER ...] --format {csv,jsonl} [--out FILE] [--dry-run]"
         self.add_filters(parser)
         parser.add_argument("--format", choices=FORMATS, dest="form", required=True, help="csv, or jsonl: JSON lines.")
         parser.add_argument(
@@ -35,20 +36,27 @@ class Command(ChoosingCommand):
             "replaced once all is written.",
         )
         parser.add_argument("--actor", metavar="USER", help="Who takes it (default: whoever runs the command).")
+        parser.add_argument("--dry-run", action="store_true", help="Say how many there are; write nothing.")
         self.add_json(parser)
 
-    def handle(self, *args: Any, form: str, out: Path | None, actor: str | None, json: bool, **options: Any) -> None:
-        if json and out is None:
+    def handle(
+        self, *args: Any, form: str, out: Path | None, actor: str | None, dry_run: bool, json: bool, **options: Any
+    ) -> None:
+        if json and out is None and not dry_run:
             raise CommandError("--json tells of the file that --out names. Without it the tokens are on stdout.")
         by = self.acting_as(actor) if actor else Actor.shell()
         tokens = self.chosen(options)
         count = tokens.count()
         if not count:
             raise CommandError("No token matches. Nothing was exported.", returncode=NOTHING_MATCHED)
+        if dry_run:
+            require_power_to_export(by)
+            self.report(f"{_many(count)} would be exported.", count, json=json, dry_run=True, count=count)
+            return
         with self._destination(out) as file, self.progress("Exporting tokens", count) as progress:
             record_export(by=by, rows=count, form=form, filters=said(self.given(options)))
             written = _write(file, form, exported(tokens), progress)
-        sentence = f"{written} token{'s' * (written != 1)} exported."
+        sentence = f"{_many(written)} exported."
         if out is None:
             self.tell(sentence)
         else:
@@ -105,3 +113,7 @@ def _write(file: Any, form: str, tokens: AccessTokenQuerySet, progress: Progress
     _, rows = FORMATS[form]
     file.writelines(rows(COLUMNS, watched()))
     return written
+
+
+def _many(count: int) -> str:
+    return f"{count} token{'s' * (count != 1)}"

@@ -21,7 +21,7 @@ class Command(DoorCommand):
 
     def handle(self, *args: Any, dry_run: bool, actor: str | None, json: bool, **options: Any) -> None:
         by = self.acting_as(actor) if actor else Actor.shell()
-        outcome = foresee(by=by) if dry_run else notify(by=by)
+        outcome = foresee(by=by) if dry_run else notify(by=by, watched=self.progress)
         for name, problem in outcome.failures.items():
             self.tell(f"To {name}: {problem}.")
         if outcome.untold:

@@ -26,14 +26,17 @@ def days(text: str) -> int:
 class Command(ChoosingCommand):
     help = (
         "Says whom a maximum lifetime of a role, or of the portal, hits and when. It changes nothing, unless --apply "
-        "is given: then the tokens are shortened for good. How many is printed on stdout; exit code 2 says none."
+        "is given: then the tokens are shortened for good. How many is printed on stdout; exit code 2 says that there "
+        "is none."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("role", nargs="?", metavar="ROLE", help="The role whose maximum it would be.")
         parser.add_argument("--portal", action="store_true", help="Instead of a role: the maximum of all tokens.")
         parser.add_argument("--max-days", type=days, required=True, metavar="N", help="Days from a token's issue.")
-        parser.add_argument(
+        what = parser.add_mutually_exclusive_group()
+        what.add_argument("--dry-run", action="store_true", help="Only say it; change nothing. The default.")
+        what.add_argument(
             "--apply",
             action="store_true",
             help="Save it with the role and shorten the tokens. With --portal: shorten them to MAX_TOKEN_DAYS.",

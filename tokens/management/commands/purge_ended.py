@@ -45,8 +45,8 @@ class Command(ChoosingCommand):
         )
         parser.add_argument("--reason", help="Why; it is kept with the events (default: how long ago they ended).")
         parser.add_argument("--actor", metavar="USER", help="The administrator who does it (default: the shell).")
-        parser.add_argument("--dry-run", action="store_true", help="Say how many it would be; delete nothing.")
-        parser.add_argument("--expect", type=_positive, metavar="N", help="Delete nothing unless they are exactly N.")
+        parser.add_argument("--dry-run", action="store_true", help="Say how many would be deleted; delete nothing.")
+        parser.add_argument("--expect", type=_positive, metavar="N", help="Refuse unless N would be deleted.")
         parser.add_argument(
             "--batch-size",
             type=_positive,

@@ -70,14 +70,18 @@ class Command(ChoosingCommand):
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
+        parser.usage = (
+            "%(prog)s FILTER [FILTER ...] --actor USER --reason WHY --dry-run\n"
+            "       %(prog)s FILTER [FILTER ...] --actor USER --reason WHY (--out FILE | --kubernetes FILE)"
+        )
         self.add_filters(parser)
         parser.add_argument("--actor", required=True, metavar="USER", help="Who does it; checked as in the console.")
-        parser.add_argument("--reason", required=True, help="Why; it is kept with the events.")
+        parser.add_argument("--reason", required=True, metavar="WHY", help="It is kept with the events.")
         file = parser.add_mutually_exclusive_group()
-        file.add_argument("--out", type=Path, metavar="FILE", help="Write each secret there as JSON in its own line.")
         file.add_argument(
-            "--kubernetes", type=Path, metavar="FILE", help="Write them there as Secrets, for kubectl apply -f FILE."
+            "--out", type=Path, metavar="FILE", help="A new file for the secrets: one JSON object a line."
         )
+        file.add_argument("--kubernetes", type=Path, metavar="FILE", help="A new file for them as Kubernetes Secrets.")
         parser.add_argument(
             "--grace",
             type=hours,
@@ -94,7 +98,7 @@ class Command(ChoosingCommand):
             metavar="INSTANT",
             help="Leave out what was rotated since then: to go on after an interruption.",
         )
-        parser.add_argument("--expect", type=int, metavar="N", help="Refuse unless it would be just so many.")
+        parser.add_argument("--expect", type=int, metavar="N", help="Refuse unless N tokens would be rotated.")
         parser.add_argument("--dry-run", action="store_true", help="Say what would be done; change and write nothing.")
         self.add_json(parser)
 

@@ -53,7 +53,8 @@ class Command(BaseCommand):
             "--checkpoint",
             type=_checkpoint,
             metavar="N:HASH",
-            help="From an earlier run; shows a tail that was cut off. If that event is archived, give its file too.",
+            help="What an earlier run printed: tells whether the tail was cut off since. If that event is archived, "
+            "give its file too.",
         )
         parser.add_argument(
             "--record",
