@@ -11,8 +11,9 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from osmo_portal.events import chain, triggers, verification
-from osmo_portal.events.management.commands import verify_events
 from osmo_portal.events.models import Event, EventLine
+from profiles.management import door
+from profiles.management.commands import verify_events
 from tests.cast import Cast
 from tests.rest import Rest, refused
 from tokens import jwt
@@ -139,6 +140,16 @@ def test_json_tells_of_a_whole_trail(cast: Cast):
     assert "is whole" in err
 
 
+def test_who_records_the_outcome_stands_in_the_event(cast: Cast):
+    run("verify_events", "--record", "--actor=grace")
+
+    event = Event.objects.get(action=verification.WHOLE)
+    assert (event.actor, event.via) == ("grace", "command")
+    with pytest.raises(CommandError, match="Only an administrator"):
+        run("verify_events", "--record", "--actor=olive")
+    assert Event.objects.filter(action=verification.WHOLE).count() == 1
+
+
 def test_json_tells_of_faults_and_names_the_first_ones(cast: Cast, monkeypatch: pytest.MonkeyPatch):
     tamper_with("change")
     monkeypatch.setattr(verification, "FAULTS_NAMED", 1)
@@ -181,7 +192,7 @@ class Terminal(io.StringIO):
 def test_a_long_trail_shows_its_progress_on_a_terminal_only(
     cast: Cast, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
-    monkeypatch.setattr(verify_events, "LARGE", 3)
+    monkeypatch.setattr(door, "LARGE", 3)
     monkeypatch.setattr(chain, "STEP", 3)
     run("verify_events")
     assert "Reading events" not in capsys.readouterr().err

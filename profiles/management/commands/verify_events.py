@@ -1,22 +1,16 @@
 import json as jsonlib
 import re
-import sys
 from argparse import ArgumentTypeError
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
-from rich.console import Console
-from rich.progress import Progress
+from django.core.management.base import CommandError, CommandParser
 
 from osmo_portal.events import chain, verification
 from osmo_portal.events.actor import Actor
 from osmo_portal.events.archive import ArchiveFile, faults
 from osmo_portal.events.models import Archive
-
-LARGE = 10_000  # from here on a bar is drawn; below, it would be over before one looks
+from profiles.management.door import DoorCommand
 
 
 def _checkpoint(text: str) -> tuple[int, str]:
@@ -34,19 +28,12 @@ def _archived(read: list[ArchiveFile]) -> str:
     return f", {last} of them archived{' in files that were not read' if unread else ''}"
 
 
-class Command(BaseCommand):
+class Command(DoorCommand):
     help = (
         "Reads the whole audit trail and says whether anybody has tampered with it. Where it is whole, the number of "
         "events and the hash of the last one go to stdout: keep them elsewhere, and give them as --checkpoint later. "
         "Exit code 1 says that it is not whole."
     )
-
-    def run_from_argv(self, argv: list[str]) -> None:
-        try:
-            super().run_from_argv(argv)
-        except SystemExit as end:
-            # argparse says 2 for a wrong call, which elsewhere means that nothing matched.
-            sys.exit(1 if end.code else 0)
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument(
@@ -62,6 +49,9 @@ class Command(BaseCommand):
             help="Keep the outcome as an event, which the console's list of events shows.",
         )
         parser.add_argument(
+            "--actor", metavar="USER", help="The administrator who records it (default: whoever runs the command)."
+        )
+        parser.add_argument(
             "--archive",
             type=lambda name: ArchiveFile(Path(name)),
             action="append",
@@ -69,21 +59,23 @@ class Command(BaseCommand):
             metavar="FILE",
             help="Read a file of archive_events too. May be given more than once.",
         )
-        parser.add_argument("--json", action="store_true", help="Print the outcome as one JSON object on stdout.")
+        self.add_json(parser)
 
     def handle(
         self,
         *args: Any,
         checkpoint: tuple[int, str] | None,
         record: bool,
+        actor: str | None,
         archive: list[ArchiveFile],
         json: bool,
         **options: Any,
     ) -> None:
+        by = self.acting_as(actor) if actor else Actor.shell()
         number, last_hash = chain.head()
         count, first = self._read(number, checkpoint, archive)
         if record:
-            verification.keep_whole(number, count, by=Actor.shell())
+            verification.keep_whole(number, count, by=by)
         here = f"{number}:{last_hash}"
         if json:
             told = {
@@ -98,26 +90,16 @@ class Command(BaseCommand):
         if count:
             found = "one fault" if count == 1 else f"{count} faults"
             raise CommandError(f"The audit trail has {found}. Compare it with a backup; change nothing in it.")
-        self.stderr.write(f"The audit trail is whole: {number} events{_archived(archive)}.", str)
+        self.tell(f"The audit trail is whole: {number} events{_archived(archive)}.")
         if not json:
             self.stdout.write(here)
 
     def _read(self, number: int, checkpoint: tuple[int, str] | None, files: list[ArchiveFile]) -> tuple[int, list[str]]:
         """Tells each fault on stderr; how many there are, and the first ones."""
         count, first = 0, []
-        with self._progress(number) as progress:
+        with self.progress("Reading events", number) as progress:
             for count, fault in enumerate(faults(files, checkpoint, progress), 1):
                 self.stderr.write(fault)
                 if count <= verification.FAULTS_NAMED:
                     first.append(fault)
         return count, first
-
-    @contextmanager
-    def _progress(self, number: int) -> Iterator[Callable[[int], None] | None]:
-        """A bar on a terminal, nothing in a pipe."""
-        if number < LARGE or not self.stderr.isatty():
-            yield None
-            return
-        with Progress(console=Console(file=sys.stderr)) as bar:
-            task = bar.add_task("Reading events", total=number)
-            yield lambda done: bar.update(task, completed=done)
