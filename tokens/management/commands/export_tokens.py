@@ -116,4 +116,4 @@ def _write(file: Any, form: str, tokens: AccessTokenQuerySet, progress: Progress
 
 
 def _many(count: int) -> str:
-    return f"{count} token{'s' * (count != 1)}"
+    return f"{count:,} token{'s' * (count != 1)}"
