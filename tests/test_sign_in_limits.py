@@ -3,8 +3,9 @@
 from collections.abc import Callable
 
 import pytest
+from allauth.core.ratelimit import respond_429
 from django.core.cache import caches
-from django.test import Client
+from django.test import Client, RequestFactory
 from django.urls import reverse
 
 from osmo_portal.events.models import Event
@@ -145,6 +146,13 @@ def test_who_found_a_session_open_cannot_guess_the_old_password(cast: Cast) -> N
     assert (answer.status_code, answer["Retry-After"]) == (429, "900")
     assert "too many wrong tries" in text(answer)
     assert User.objects.get(username="grace").check_password(PASSWORD)
+
+
+def test_what_is_limited_before_any_form_is_read_is_told_alike(rf: RequestFactory) -> None:
+    answer = respond_429(rf.get(LOGIN))
+
+    assert (answer.status_code, answer["Retry-After"]) == (429, "900")
+    assert "There were too many wrong tries. Wait 15 minutes" in text(answer)
 
 
 def test_the_counts_are_in_the_database_where_all_processes_see_them(cast: Cast) -> None:
