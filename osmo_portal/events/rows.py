@@ -1,6 +1,7 @@
 """Many rows at once, where the ORM's own way would cost more than all the rest."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from functools import cache
 from operator import attrgetter
 from typing import Any
 
@@ -37,16 +38,16 @@ def _write(model: type[models.Model], fields: Sequence[Any], rows: Iterable[Sequ
         else:
             instants = [n for n, field in enumerate(fields) if isinstance(field, models.DateTimeField)]
             statement = f"INSERT INTO {table} ({columns}) VALUES ({', '.join(['%s'] * len(fields))})"  # noqa: S608
-            cursor.executemany(statement, [_for_sqlite(row, instants) for row in rows])
+            cursor.executemany(statement, [*(_for_sqlite(rows, instants) if instants else rows)])
 
 
-def _for_sqlite(row: Sequence[Any], instants: list[int]) -> Sequence[Any]:
-    if not instants:
-        return row
-    adapted = list(row)
-    for number in instants:
-        adapted[number] = connection.ops.adapt_datetimefield_value(row[number])
-    return adapted
+def _for_sqlite(rows: Iterable[Sequence[Any]], instants: list[int]) -> Iterator[Sequence[Any]]:
+    adapted = cache(connection.ops.adapt_datetimefield_value)  # most are the same few
+    for row in rows:
+        values = list(row)
+        for number in instants:
+            values[number] = adapted(row[number])
+        yield values
 
 
 def _next_keys(model: type[models.Model], count: int) -> list[int]:

@@ -109,10 +109,7 @@ class UserQuerySet(AuditedQuerySet["User"]):
             _hold_accountable_people(user for user, _ in users)
             self.insert_many([user for user, _ in users])
             given = apps.get_model("profiles", "RoleAssignment").objects.give_newcomers(users, by=by)
-            lines = [
-                EventLine(object_id=user.pk, object_label=user.username, after=", ".join(given[user.pk])[:64])
-                for user, _ in users
-            ]
+            lines = [(user.pk, user.username, "", ", ".join(given[user.pk])[:64]) for user, _ in users]
             label = f"{len(lines)} user{'s' if len(lines) > 1 else ''}"
             record("users.imported", by, User(), label=label, lines=lines, operation=operation)
 

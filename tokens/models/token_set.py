@@ -366,10 +366,7 @@ class AccessTokenQuerySet(AuditedQuerySet["AccessToken"]):
             tokens = [self.model(**one.facts(now)) for one in arriving]
             self.insert_many(tokens)
             bring_what_belongs_to(tokens, arriving, held)
-            lines = [
-                EventLine(object_id=token.pk, object_label=str(token)[:600], after=token.expires_at.isoformat())
-                for token in tokens
-            ]
+            lines = [(token.pk, str(token)[:600], "", token.expires_at.isoformat()) for token in tokens]
             record("tokens.imported", by, self.model(), label=how_many(lines), lines=lines, operation=operation)
 
     def cap_lifetime(self, days: int, *, by: Actor, reason: str, progress: Progress | None = None) -> int:
