@@ -10,6 +10,7 @@ from osmo_portal.events import rows
 from profiles import names
 from profiles.models import Role, RoleAssignment, User
 from tokens import rules, secrets
+from tokens.models.keys import Keys
 from tokens.models.last_use import LastUse
 from tokens.models.purged_secret import PurgedSecret
 from tokens.models.secret import Secret
@@ -43,9 +44,9 @@ class Arriving(NamedTuple):
 
 def held_assignments(arriving: Iterable[Arriving]) -> dict[tuple[int, str], int]:
     """The assignments of the owners, by owner and role. Their rows are locked; who is not active holds nothing."""
-    owners = User.objects.active().filter(pk__in={one.owner.pk for one in arriving})
+    owners = User.objects.active().filter(pk__in=Keys({one.owner.pk for one in arriving}))
     locked = owners.select_for_update(of=("self",), no_key=True).order_by("pk").values_list("pk", flat=True)
-    held = RoleAssignment.objects.effective().filter(user__in=list(locked)).order_by()
+    held = RoleAssignment.objects.effective().filter(user__in=Keys(locked)).order_by()
     return {(user, role): pk for user, role, pk in held.values_list("user_id", "role__name", "pk")}
 
 

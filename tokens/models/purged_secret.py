@@ -5,22 +5,23 @@ from django.core.exceptions import ValidationError
 from django.db import models
 
 from osmo_portal.events.trail import AuditedModel, AuditedQuerySet
+from tokens.models.keys import digests
 
 LABEL_LENGTH = 600
 STEP = 1_000  # digests that one query asks for
 
 
 class PurgedSecretQuerySet(AuditedQuerySet["PurgedSecret"]):
-    def of(self, digests: Iterable[bytes]) -> Self:
-        return self.filter(digest__in=[*digests])
+    def of(self, asked: Iterable[bytes]) -> Self:
+        return self.filter(digest__in=digests(asked))
 
-    def refuse(self, digests: Iterable[Any]) -> None:
+    def refuse(self, secrets: Iterable[Any]) -> None:
         """Raises ValidationError where one of the digests is that of a purged secret.
 
         Ask after they were written as secrets, not before: the unique digest makes that wait for a purge that is under
         way, and then this sees what the purge kept.
         """
-        asked = [bytes(digest) for digest in digests]
+        asked = [bytes(digest) for digest in secrets]
         for start in range(0, len(asked), STEP):
             known = self.of(asked[start : start + STEP]).first()
             if known:

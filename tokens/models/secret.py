@@ -7,6 +7,7 @@ from django.db.models import Q
 from django.utils import timezone
 
 from osmo_portal.events.trail import AuditedModel, AuditedQuerySet
+from tokens.models.keys import digests
 from tokens.models.purged_secret import PurgedSecret
 
 
@@ -24,11 +25,11 @@ class SecretQuerySet(AuditedQuerySet["Secret"]):
         PurgedSecret.objects.refuse(secret.digest for secret in made)
         return made
 
-    def held(self, digests: Iterable[bytes]) -> set[bytes]:
+    def held(self, those: Iterable[bytes]) -> set[bytes]:
         """Those of the digests that the portal has, also of tokens that ended or were purged: none comes to life
         again."""
-        asked = [*digests]
-        known = self.filter(digest__in=asked).values_list("digest", flat=True)
+        asked = [*those]
+        known = self.filter(digest__in=digests(asked)).values_list("digest", flat=True)
         purged = PurgedSecret.objects.of(asked).values_list("digest", flat=True)
         return {bytes(digest) for found in (known, purged) for digest in found}
 
