@@ -10,7 +10,7 @@ from django.utils import timezone
 from osmo_portal.events import chain
 from osmo_portal.events.models import Event
 from osmo_portal.events.trail import UnrecordedChange
-from profiles.models import Kind, Role, RoleAssignment, User
+from profiles.models import Kind, Role, RoleAssignment, Settings, User
 from tests.cast import PLAIN_ROLE, POOL_ROLE, Cast, in_days
 from tokens.models import AccessToken, LastUse, Secret, TokenRole
 from tokens.models.arriving import Arriving
@@ -31,7 +31,7 @@ def bring(cast: Cast, *tokens: Arriving, by: str = "grace") -> None:
 
 
 def counts() -> list[int]:
-    kinds: list[Any] = [User, RoleAssignment, AccessToken, TokenRole, Secret, LastUse, Event]
+    kinds: list[Any] = [User, RoleAssignment, AccessToken, TokenRole, Secret, LastUse, Settings, Event]
     return [kind.objects.count() for kind in kinds]
 
 
@@ -43,6 +43,8 @@ def test_nobody_but_an_administrator_brings_anything_in(cast: Cast, actor: str):
         bring(cast, arriving(cast.ada), by=actor)
     with pytest.raises(PermissionDenied):
         User.objects.bring_in([(User(username="new"), [])], by=cast.by(actor), operation="x")
+    with pytest.raises(PermissionDenied):
+        Settings.objects.bring_in([(cast.ada, {"bucket": "osmo"})], by=cast.by(actor), operation="x")
 
     assert counts() == before
 
@@ -158,3 +160,32 @@ def test_rows_are_written_inside_the_trail_alone(cast: Cast):
         User.objects.insert_many([User(username="past")])
     with pytest.raises(UnrecordedChange):
         TokenRole.objects.insert_values(["token", "assignment"], [(1, 1)])
+
+
+def test_settings_come_with_one_event(cast: Cast):
+    both: list[tuple[User, dict[str, Any]]] = [
+        (cast.ada, {"email_notification": True, "bucket": "osmo"}),
+        (cast.grace, {"pool": cast.pool.name}),
+    ]
+
+    Settings.objects.bring_in(both, by=cast.by("grace"), operation="x")
+
+    mine = Settings.of(cast.ada)
+    assert (mine.email_notification, mine.slack_notification, mine.bucket, mine.pool) == (True, False, "osmo", None)
+    event = Event.objects.get(action="settings.imported")
+    told = event.lines.values_list("object_label", "after")
+    assert list(told) == [("ada", "email notification, bucket osmo"), ("grace", f"pool {cast.pool.name}")]
+    assert list(chain.faults()) == []
+
+
+@pytest.mark.parametrize("values", [{"bucket": "nowhere"}, {"pool": "nowhere"}, {"bucket": "osmo"}])
+def test_one_setting_that_cannot_be_keeps_all_out(cast: Cast, values: dict[str, Any]):
+    Settings.change(cast.ada, by=cast.by("ada"), slack_notification=True)  # so that none can come for ada
+    before = counts()
+
+    with pytest.raises(ValidationError):
+        Settings.objects.bring_in(
+            [(cast.grace, {"bucket": "osmo"}), (cast.ada, values)], by=cast.by("grace"), operation="x"
+        )
+
+    assert counts() == before

@@ -88,6 +88,9 @@ WAYS_IN: dict[str, Callable[[Stage], Any]] = {
     "pool changed": lambda s: s.cast.pool.change(by=s.grace, maintenance=True),
     "pool deleted": lambda s: s.cast.pool.mark_deleted(by=s.grace, reason="sold"),
     "settings changed": lambda s: Settings.change(s.cast.ada, by=s.cast.by("ada"), email_notification=True),
+    "settings imported": lambda s: Settings.objects.bring_in(
+        [(s.cast.ada, {"email_notification": True})], by=s.grace, operation="import"
+    ),
     "users imported": lambda s: User.objects.bring_in([(User(username="new"), [])], by=s.grace, operation="import"),
     "tokens imported": lambda s: AccessToken.objects.bring_in([_arriving(s)], by=s.grace, operation="import"),
     "key rotated": lambda s: SigningKey.rotate(by=Actor.shell()),

@@ -1,3 +1,4 @@
+from collections.abc import Sequence
 from typing import Any
 
 from django.conf import settings
@@ -10,7 +11,40 @@ from osmo_portal.events.actor import Actor
 from osmo_portal.events.trail import AuditedModel, AuditedQuerySet, audited, record
 from profiles import names
 from profiles.models.pool import Pool
+from profiles.models.user import User
 from profiles.names import MAX_LENGTH
+from profiles.rules import require_administrator
+
+
+class SettingsQuerySet(AuditedQuerySet["Settings"]):
+    def bring_in(self, found: "Sequence[tuple[User, dict[str, Any]]]", *, by: Actor, operation: str) -> None:
+        """Keeps settings that come from another system, of users who have none here. One event tells of them all.
+
+        Raises ValidationError, and keeps none, where one of them is not allowed or a user has settings already.
+        """
+        require_administrator(by, "import settings")
+        for values in {frozenset(values.items()) for _, values in found}:  # most are the same few
+            check(dict(values))
+        with names.taken({"user": "One of the users has settings already."}), audited():
+            self.insert_many([self.model(user=user, **values) for user, values in found])
+            lines = [(user.pk, user.username, "", _told(values)[:64]) for user, values in found]
+            label = f"{len(lines)} user{'s' if len(lines) > 1 else ''}"
+            record("settings.imported", by, User(), label=label, lines=lines, operation=operation)
+
+
+def _told(values: dict[str, Any]) -> str:
+    return ", ".join(name.replace("_", " ") if value is True else f"{name} {value}" for name, value in values.items())
+
+
+def check(fields: dict[str, Any]) -> None:
+    """Raises TypeError for what is no setting, ValidationError for a bucket or a pool that does not exist."""
+    names.only(fields, "email_notification", "slack_notification", "bucket", "pool")
+    bucket, pool = fields.get("bucket"), fields.get("pool")
+    if bucket is not None and bucket not in settings.BUCKETS:
+        hint = 'Use the "osmo bucket list" CLI  to see all available buckets.'
+        raise ValidationError({"bucket": f"Bucket {bucket[:100]} does not exist. {hint}"})
+    if pool is not None and not _exists(pool):
+        raise ValidationError({"pool": f"Pool {pool[:100]} not found."})
 
 
 class Settings(AuditedModel):
@@ -22,7 +56,7 @@ class Settings(AuditedModel):
     bucket = models.CharField(max_length=MAX_LENGTH, null=True, blank=True)  # noqa: DJ001 (the clients show null as None)
     pool = models.CharField(max_length=MAX_LENGTH, null=True, blank=True)  # noqa: DJ001
 
-    objects = AuditedQuerySet.as_manager()
+    objects = SettingsQuerySet.as_manager()
 
     class Meta:
         verbose_name_plural = "settings"
@@ -43,9 +77,8 @@ class Settings(AuditedModel):
             raise PermissionDenied("Settings are changed by their user.")
         if by.changes_nothing:
             raise PermissionDenied("An auditor reads everything and changes nothing.")
-        names.only(fields, "email_notification", "slack_notification", "bucket", "pool")
+        check(fields)
         fields = {name: value for name, value in fields.items() if value is not None}
-        cls._check(fields)
         with audited():
             mine = cls.of(user)
             before = {name: getattr(mine, name) for name in fields}
@@ -53,15 +86,6 @@ class Settings(AuditedModel):
                 setattr(mine, name, value)
             mine.save()
             record("settings.changed", by, user, **{name: [before[name], fields[name]] for name in fields})
-
-    @staticmethod
-    def _check(fields: dict[str, Any]) -> None:
-        bucket, pool = fields.get("bucket"), fields.get("pool")
-        if bucket is not None and bucket not in settings.BUCKETS:
-            hint = 'Use the "osmo bucket list" CLI  to see all available buckets.'
-            raise ValidationError({"bucket": f"Bucket {bucket[:100]} does not exist. {hint}"})
-        if pool is not None and not _exists(pool):
-            raise ValidationError({"pool": f"Pool {pool[:100]} not found."})
 
 
 _COLUMNS = [field.attname for field in Settings._meta.concrete_fields]

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.db import connection
+from django.db.models import Model
 from django.db.models.functions import Lower
 from django.utils import timezone
 from django.utils.crypto import get_random_string
@@ -47,17 +48,19 @@ def move(
         door = _Door(by) if apply else None
         _move_roles_and_pools(source, plan, by if apply else None)
         _move_people(source, plan, door)
+        if apply:
+            _let_the_database_know(User, RoleAssignment)
         _move_tokens(source, plan, here, door, progress)
     if apply:
-        _let_the_database_know()
+        _let_the_database_know(*MOVED)
     return plan
 
 
-def _let_the_database_know() -> None:
+def _let_the_database_know(*models: type[Model]) -> None:
     """PostgreSQL plans by what it knew of its tables last, and that was that they are empty."""
     if connection.vendor == "postgresql":
         with connection.cursor() as cursor:
-            cursor.execute(f"ANALYZE {', '.join(model._meta.db_table for model in MOVED)}")
+            cursor.execute(f"ANALYZE {', '.join(model._meta.db_table for model in models)}")
 
 
 def _move_roles_and_pools(source: Source, plan: Plan, by: Actor | None) -> None:
@@ -121,8 +124,9 @@ class _Door:
             user = users[arrival.username]
             for role in () if arrival.is_new else arrival.roles:
                 user.assign_role(role, by=self._by)
-            if arrival.settings:
-                Settings.change(user, by=self._by, **arrival.settings)
+        found = [(users[arrival.username], arrival.settings) for arrival in arrivals if arrival.settings]
+        if found:
+            Settings.objects.bring_in(found, by=self._by, operation=self._operation)
         return users
 
     def admit(self, incoming: list[Incoming], arrived: dict[str, User]) -> None:
