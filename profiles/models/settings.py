@@ -24,7 +24,7 @@ class SettingsQuerySet(AuditedQuerySet["Settings"]):
         """
         require_administrator(by, "import settings")
         for values in {frozenset(values.items()) for _, values in found}:  # most are the same few
-            check(dict(values))
+            _check(dict(values))
         with names.taken({"user": "One of the users has settings already."}), audited():
             self.insert_many([self.model(user=user, **values) for user, values in found])
             lines = [(user.pk, user.username, "", _told(values)[:64]) for user, values in found]
@@ -36,7 +36,7 @@ def _told(values: dict[str, Any]) -> str:
     return ", ".join(name.replace("_", " ") if value is True else f"{name} {value}" for name, value in values.items())
 
 
-def check(fields: dict[str, Any]) -> None:
+def _check(fields: dict[str, Any]) -> None:
     """Raises TypeError for what is no setting, ValidationError for a bucket or a pool that does not exist."""
     names.only(fields, "email_notification", "slack_notification", "bucket", "pool")
     bucket, pool = fields.get("bucket"), fields.get("pool")
@@ -77,7 +77,7 @@ class Settings(AuditedModel):
             raise PermissionDenied("Settings are changed by their user.")
         if by.changes_nothing:
             raise PermissionDenied("An auditor reads everything and changes nothing.")
-        check(fields)
+        _check(fields)
         fields = {name: value for name, value in fields.items() if value is not None}
         with audited():
             mine = cls.of(user)
