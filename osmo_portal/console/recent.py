@@ -8,7 +8,8 @@ from django.dispatch import receiver
 from django.http import HttpRequest, HttpResponseRedirect
 from django.urls import reverse
 from django.utils import timezone
-from django.utils.http import urlencode
+
+from osmo_portal.console.onward import with_next
 
 WINDOW = timedelta(minutes=15)
 KEY = "signed_in_at"
@@ -27,8 +28,7 @@ def ask(request: HttpRequest, back: str = "") -> HttpResponseRedirect | None:
     """
     if is_recent(request):
         return None
-    query = urlencode({"next": back or request.get_full_path()})
-    return HttpResponseRedirect(f"{reverse('admin:confirm')}?{query}")
+    return HttpResponseRedirect(with_next(reverse("admin:confirm"), back or request.get_full_path()))
 
 
 def note(request: HttpRequest) -> None:

@@ -12,8 +12,8 @@ from django.db.models import QuerySet
 from django.dispatch import Signal, receiver
 from django.http import HttpRequest, HttpResponseRedirect
 from django.urls import reverse
-from django.utils.http import urlencode
 
+from osmo_portal.console.onward import with_next
 from osmo_portal.events.actor import Actor, Door
 from osmo_portal.events.trail import audited, record
 from profiles.models import User
@@ -49,7 +49,7 @@ def ask(request: HttpRequest) -> HttpResponseRedirect | None:
     """None where nothing is missing; else the way to add a second factor, and from there on to what was asked for."""
     if not must_add_one(request.user):
         return None
-    return HttpResponseRedirect(f"{reverse('mfa_index')}?{urlencode({'next': request.get_full_path()})}")
+    return HttpResponseRedirect(with_next(reverse("mfa_index"), request.get_full_path()))
 
 
 def reset(person: User, *, by: Actor, reason: str) -> None:

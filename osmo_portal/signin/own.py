@@ -13,10 +13,10 @@ from django.contrib.auth.views import RedirectURLMixin
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import render
 from django.urls import reverse
-from django.utils.http import urlencode
 from django.views.generic import TemplateView
 
 from osmo_portal.console import recent
+from osmo_portal.console.onward import with_next
 from osmo_portal.events.trail import audited
 from osmo_portal.signin import factors, oidc
 from osmo_portal.signin.adapter import home_of
@@ -44,11 +44,6 @@ class OwnPage(LoginRequiredMixin, RedirectURLMixin):
         return {**super().get_context_data(**kwargs), **frame(self.request, self.title)}  # type: ignore[misc, attr-defined]
 
 
-def with_next(url: str) -> str:
-    """The query by which pages of the sign-in tell each other where to go on."""
-    return f"?{urlencode({'next': url})}" if url else ""
-
-
 class OwnSignIn(OwnPage, TemplateView):
     template_name = "signin/own.html"
     title = "Your sign-in"
@@ -63,7 +58,7 @@ class OwnSignIn(OwnPage, TemplateView):
             "has_app": factors.of(user).filter(type=factors.APP).exists(),
             "codes_left": len(codes.wrap().get_unused_codes()) if codes else 0,
             "must_add_one": must_add_one,
-            "on_the_way": with_next((self.get_redirect_url() or home_of(user)) if must_add_one else ""),
+            "on_the_way": with_next("", (self.get_redirect_url() or home_of(user)) if must_add_one else ""),
             "is_bound": oidc.is_on() and ProviderSubject.is_bound(user, settings.OIDC_ISSUER),
         }
         return {**super().get_context_data(**kwargs), **context}
@@ -100,7 +95,7 @@ class OwnFactorMixin(OwnPage):
         return render(self.request, "signin/codes.html", {**frame(self.request, "Your recovery codes"), **context})
 
     def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
-        return {**super().get_context_data(**kwargs), "on_the_way": with_next(self.get_redirect_url())}
+        return {**super().get_context_data(**kwargs), "on_the_way": with_next("", self.get_redirect_url())}
 
 
 class AddApp(OwnFactorMixin, ActivateTOTPView):

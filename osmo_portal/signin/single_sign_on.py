@@ -6,10 +6,10 @@ from django.contrib import messages
 from django.contrib.auth import logout
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
-from django.utils.http import urlencode
 from django.views.generic import View
 
 from osmo_portal.console import recent
+from osmo_portal.console.onward import with_next
 from osmo_portal.signin import oidc
 from osmo_portal.signin.adapter import home_of
 
@@ -59,4 +59,4 @@ def _turned_away(request: HttpRequest, sentence: str, back: str) -> HttpResponse
     """To where the person came from, and may try another way to the same page."""
     messages.error(request, sentence)
     page = reverse("admin:confirm" if request.user.is_authenticated else "admin:login")
-    return HttpResponseRedirect(f"{page}?{urlencode({'next': back})}" if back else page)
+    return HttpResponseRedirect(with_next(page, back))
