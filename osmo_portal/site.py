@@ -22,14 +22,14 @@ from osmo_portal.signin import factors
 from osmo_portal.signin.confirm import Confirm
 from osmo_portal.signin.entrance import SignIn
 from osmo_portal.signin.forms import OwnPasswordForm
-from osmo_portal.signin.limits import told_to_wait, tried_too_often
+from osmo_portal.signin.limits import LimitedMixin
 
 ORDER = ["AccessToken", "ServiceAccount", "Person", "Role", "Pool", "Event"]
 EVENTS_SHOWN = 8
 SAFE = {"GET", "HEAD", "OPTIONS"}
 
 
-class OwnPassword(PasswordChangeView):
+class OwnPassword(LimitedMixin, PasswordChangeView):
     """Django's page, but the password is set by the way in, with its event."""
 
     def form_valid(self, form: Any) -> HttpResponse:
@@ -37,10 +37,6 @@ class OwnPassword(PasswordChangeView):
         by.user.change_password(form.cleaned_data["new_password1"], by=by)
         update_session_auth_hash(self.request, by.user)
         return HttpResponseRedirect(self.get_success_url())
-
-    def form_invalid(self, form: Any) -> HttpResponse:
-        response = super().form_invalid(form)
-        return told_to_wait(response) if tried_too_often(form) else response
 
 
 class Console(admin.AdminSite):

@@ -11,12 +11,12 @@ from osmo_portal.console import recent
 from osmo_portal.signin import factors, oidc
 from osmo_portal.signin.adapter import home_of
 from osmo_portal.signin.forms import ConfirmByCodeForm, ConfirmByKeyForm, ConfirmForm
-from osmo_portal.signin.limits import told_to_wait, tried_too_often
+from osmo_portal.signin.limits import LimitedMixin
 from osmo_portal.signin.models import ProviderSubject
 from osmo_portal.signin.own import OwnPage
 
 
-class Confirm(OwnPage, FormView):
+class Confirm(OwnPage, LimitedMixin, FormView):
     """Asks once more whether it is the person who is signed in, and leads back to what wanted that."""
 
     template_name = "registration/confirm.html"
@@ -37,10 +37,6 @@ class Confirm(OwnPage, FormView):
         form.save()
         recent.note(self.request)
         return HttpResponseRedirect(self.get_success_url())
-
-    def form_invalid(self, form: Any) -> HttpResponse:
-        response = super().form_invalid(form)
-        return told_to_wait(response) if tried_too_often(form) else response
 
     def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
         context = super().get_context_data(**kwargs)

@@ -5,13 +5,12 @@ from typing import Any
 from allauth.account.views import LoginView
 from allauth.mfa.base.views import AuthenticateView
 from django.core.exceptions import PermissionDenied
-from django.http import HttpResponse
 from django.urls import reverse
 
 from osmo_portal.signin import factors
 from osmo_portal.signin.forms import SignInForm
 from osmo_portal.signin.frame import frame
-from osmo_portal.signin.limits import told_to_wait, tried_too_often
+from osmo_portal.signin.limits import LimitedMixin
 
 NOT_FOR_YOU = (
     "You are known here, but this console is for administrators, operators and auditors. "
@@ -20,7 +19,7 @@ NOT_FOR_YOU = (
 OWN_PAGES = ("mfa_index", "admin:password_change", "admin:confirm")
 
 
-class SignIn(LoginView):
+class SignIn(LimitedMixin, LoginView):
     form_class = SignInForm
     template_name = "admin/login.html"
 
@@ -32,23 +31,15 @@ class SignIn(LoginView):
             raise PermissionDenied(NOT_FOR_YOU)
         return url
 
-    def form_invalid(self, form: Any) -> HttpResponse:
-        response: HttpResponse = super().form_invalid(form)
-        return told_to_wait(response) if tried_too_often(form) else response
-
     def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
         context = {**frame(self.request, "Sign in"), "next": self.get_next_url() or ""}
         return super().get_context_data(**{**context, **kwargs})
 
 
-class SecondStep(AuthenticateView):
+class SecondStep(LimitedMixin, AuthenticateView):
     """After the right password: a code or a key, where the person has one."""
 
     template_name = "signin/second_step.html"
-
-    def form_invalid(self, form: Any) -> HttpResponse:
-        response = super().form_invalid(form)
-        return told_to_wait(response) if tried_too_often(form) else response
 
     def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
         kinds = {factor.type for factor in factors.of(self.stage.login.user)}

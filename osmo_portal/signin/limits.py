@@ -57,9 +57,14 @@ def told_to_wait(response: HttpResponse) -> HttpResponse:
     return response
 
 
-def tried_too_often(form: Any) -> bool:
-    codes = {error.code for errors in form.errors.as_data().values() for error in errors}
-    return not codes.isdisjoint({"too_many_login_attempts", "rate_limited"})
+class LimitedMixin:
+    """For a view of a form by which somebody could guess: who tried too often is told to wait."""
+
+    def form_invalid(self, form: Any) -> HttpResponse:
+        response: HttpResponse = super().form_invalid(form)  # type: ignore[misc]
+        codes = {error.code for errors in form.errors.as_data().values() for error in errors}
+        often = not codes.isdisjoint({"too_many_login_attempts", "rate_limited"})
+        return told_to_wait(response) if often else response
 
 
 def _counted(address: str | None, sent: str) -> list[tuple[Limit, str]]:

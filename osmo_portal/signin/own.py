@@ -22,7 +22,7 @@ from osmo_portal.signin import factors, oidc
 from osmo_portal.signin.adapter import home_of
 from osmo_portal.signin.forms import AddAppForm
 from osmo_portal.signin.frame import frame
-from osmo_portal.signin.limits import told_to_wait, tried_too_often
+from osmo_portal.signin.limits import LimitedMixin
 from osmo_portal.signin.models import ProviderSubject
 
 
@@ -64,7 +64,7 @@ class OwnSignIn(OwnPage, TemplateView):
         return {**super().get_context_data(**kwargs), **context}
 
 
-class OwnFactorMixin(OwnPage):
+class OwnFactorMixin(OwnPage, LimitedMixin):
     """`action` is recorded together with the change; new recovery codes are shown in the answer, this once."""
 
     action = ""
@@ -84,10 +84,6 @@ class OwnFactorMixin(OwnPage):
             return self.codes_shown()
         messages.success(self.request, self.done)
         return response
-
-    def form_invalid(self, form: Any) -> HttpResponse:
-        response: HttpResponse = super().form_invalid(form)  # type: ignore[misc]
-        return told_to_wait(response) if tried_too_often(form) else response
 
     def codes_shown(self) -> HttpResponse:
         codes = Authenticator.objects.get(user=self.request.user, type=factors.CODES).wrap().get_unused_codes()
