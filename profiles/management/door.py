@@ -18,6 +18,10 @@ NOTHING_MATCHED = 2
 LARGE = 1_000  # from here on a bar is drawn; below, it would be over before one looks
 
 
+def many(count: int, word: str) -> str:
+    return f"{count:,} {word}{'s' * (count != 1)}"
+
+
 class DoorCommand(BaseCommand):
     """The bare result goes to stdout, the story to stderr. Exit codes: 0 done, 1 error, 2 nothing matched.
 

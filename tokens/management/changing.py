@@ -12,7 +12,7 @@ from django.db import DatabaseError
 from django.utils import timezone
 
 from osmo_portal.events.actor import Actor
-from profiles.management.door import LARGE, NOTHING_MATCHED
+from profiles.management.door import LARGE, NOTHING_MATCHED, many
 from tokens.management.choosing import FILTERS, ChoosingCommand, said
 from tokens.models import BulkOperation
 from tokens.models.bulk_operation import LEFT_ALONE, MAX_BATCH, Action, Stage
@@ -160,7 +160,7 @@ class ChangingCommand(ChoosingCommand):
 
     def what(self, verb: str, count: int, at: datetime | None) -> str:
         """What is done to so many tokens."""
-        return f"{verb} {count:,} token{'s' * (count != 1)}"
+        return f"{verb} {many(count, 'token')}"
 
     def _sentence(self, operation: BulkOperation, verb: str, count: int) -> str:
         sentence = f"{self.what(verb, count, operation.at)}."

@@ -10,7 +10,7 @@ from django.core.management.base import CommandError, CommandParser
 
 from osmo_portal.console.export import FORMATS, in_batches
 from osmo_portal.events.actor import Actor
-from profiles.management.door import LARGE, NOTHING_MATCHED
+from profiles.management.door import LARGE, NOTHING_MATCHED, many
 from tokens.export import COLUMNS, exported, record_export, require_power_to_export
 from tokens.management.choosing import ChoosingCommand, said
 from tokens.models import AccessToken
@@ -51,12 +51,12 @@ class Command(ChoosingCommand):
             raise CommandError("No token matches. Nothing was exported.", returncode=NOTHING_MATCHED)
         if dry_run:
             require_power_to_export(by)
-            self.report(f"{_many(count)} would be exported.", count, json=json, dry_run=True, count=count)
+            self.report(f"{many(count, 'token')} would be exported.", count, json=json, dry_run=True, count=count)
             return
         with self._destination(out) as file, self.progress("Exporting tokens", count) as progress:
             record_export(by=by, rows=count, form=form, filters=said(self.given(options)))
             written = _write(file, form, exported(tokens), progress)
-        sentence = f"{_many(written)} exported."
+        sentence = f"{many(written, 'token')} exported."
         if out is None:
             self.tell(sentence)
         else:
@@ -113,7 +113,3 @@ def _write(file: Any, form: str, tokens: AccessTokenQuerySet, progress: Progress
     _, rows = FORMATS[form]
     file.writelines(rows(COLUMNS, watched()))
     return written
-
-
-def _many(count: int) -> str:
-    return f"{count:,} token{'s' * (count != 1)}"

@@ -3,7 +3,7 @@ from typing import Any
 from django.core.management.base import CommandError, CommandParser
 
 from osmo_portal.events.actor import Actor
-from profiles.management.door import DoorCommand
+from profiles.management.door import DoorCommand, many
 from tokens.notifying import Outcome, foresee, notify
 
 
@@ -25,18 +25,14 @@ class Command(DoorCommand):
         for name, problem in outcome.failures.items():
             self.tell(f"To {name}: {problem}.")
         if outcome.untold:
-            self.tell(f"Of {_many(outcome.untold, 'token')} nobody can be told: set NOTIFY_TEAM_EMAIL.")
+            self.tell(f"Of {many(outcome.untold, 'token')} nobody can be told: set NOTIFY_TEAM_EMAIL.")
         verb = "would go" if dry_run else "went"
-        sentence = f"{_many(outcome.notices, 'notice')} {verb} out in {_many(outcome.messages, 'message')}."
+        sentence = f"{many(outcome.notices, 'notice')} {verb} out in {many(outcome.messages, 'message')}."
         self.report(sentence, outcome.notices, json=json, **outcome.facts())
         if outcome.failures:
             raise CommandError(_failed(outcome))
 
 
 def _failed(outcome: Outcome) -> str:
-    messages = _many(len(outcome.failures), "message")
-    return f"{messages} with {_many(outcome.failed_notices, 'notice')} could not be sent. The next run tries again."
-
-
-def _many(count: int, word: str) -> str:
-    return f"{count:,} {word}{'s' * (count != 1)}"
+    messages = many(len(outcome.failures), "message")
+    return f"{messages} with {many(outcome.failed_notices, 'notice')} could not be sent. The next run tries again."

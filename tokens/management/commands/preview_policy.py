@@ -5,7 +5,7 @@ from django.conf import settings
 from django.core.management.base import CommandError, CommandParser
 
 from osmo_portal.events.actor import Actor
-from profiles.management.door import NOTHING_MATCHED
+from profiles.management.door import NOTHING_MATCHED, many
 from profiles.models import Role
 from profiles.names import MAX_TEXT
 from profiles.rules import require_reason
@@ -87,7 +87,7 @@ class Command(ChoosingCommand):
 
 
 def _outcome(policy: Role | None, max_days: int, count: int, applied: bool) -> str:
-    tokens = f"{count:,} token{'s' * (count != 1)}"
+    tokens = many(count, "token")
     if not applied:
         return f"{tokens} would be shortened. Nothing was changed."
     return f"{tokens} shortened." + (f" The role {policy} allows {max_days} days now." if policy else "")

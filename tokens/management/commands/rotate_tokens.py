@@ -9,7 +9,7 @@ from django.core.management.base import CommandError, CommandParser
 from django.utils import timezone
 
 from osmo_portal.events.actor import Actor
-from profiles.management.door import NOTHING_MATCHED
+from profiles.management.door import NOTHING_MATCHED, many
 from profiles.rules import require_reason
 from tokens import kubernetes
 from tokens.management.choosing import ChoosingCommand, instant
@@ -115,7 +115,7 @@ class Command(ChoosingCommand):
             )
             count = self._rotate(tokens, refusals, by, grace, options)
         self.report(
-            f"{_tokens(count)} {'would be ' * dry_run}rotated. {_afterwards(grace, dry_run)}",
+            f"{many(count, 'token')} {'would be ' * dry_run}rotated. {_afterwards(grace, dry_run)}",
             count,
             json=options["json"],
             dry_run=dry_run,
@@ -158,23 +158,21 @@ class Command(ChoosingCommand):
             refusals.add(token, error)
             self.tell(f"{token} was not rotated: {_words(error)}")
             if not options["skip_refused"]:
-                raise CommandError(f"Stopped there. {_tokens(file.kept)} rotated before; {path} has the secrets.")
+                raise CommandError(f"Stopped there. {many(file.kept, 'token')} rotated before; {path} has the secrets.")
 
         words = {"by": by, "grace": grace, "reason": options["reason"], "refused": refused}
         with closing(SecretFile(path, form)) as file, self.progress("Rotating tokens", tokens.count()) as progress:
             try:
                 return tokens.rotate(keep=file.keep, progress=progress, **words)
             except OSError as error:
-                message = f"{path} cannot be written: {error.strerror}. {_tokens(file.kept)} rotated before, then none."
+                message = (
+                    f"{path} cannot be written: {error.strerror}. {many(file.kept, 'token')} rotated before, then none."
+                )
                 raise CommandError(message) from None
 
 
 def _words(error: Exception) -> str:
     return " ".join(error.messages) if isinstance(error, ValidationError) else str(error)
-
-
-def _tokens(count: int) -> str:
-    return f"{count:,} token{'s' * (count != 1)}"
 
 
 def _check_names(tokens: AccessTokenQuerySet) -> None:
