@@ -11,7 +11,7 @@ from osmo_portal.events.actor import Actor
 from osmo_portal.events.trail import AuditedModel, AuditedQuerySet, audited, record
 from profiles import names
 from profiles.models.pool import Pool
-from profiles.models.user import User
+from profiles.models.user import User, how_many
 from profiles.names import MAX_LENGTH
 from profiles.rules import require_administrator
 
@@ -28,7 +28,7 @@ class SettingsQuerySet(AuditedQuerySet["Settings"]):
         with names.taken({"user": "One of the users has settings already."}), audited():
             self.insert_many([self.model(user=user, **values) for user, values in found])
             lines = [(user.pk, user.username, "", _told(values)[:64]) for user, values in found]
-            label = f"{len(lines)} user{'s' if len(lines) > 1 else ''}"
+            label = how_many(lines, "user")
             record("settings.imported", by, User(), label=label, lines=lines, operation=operation)
 
 

@@ -1,4 +1,4 @@
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Sequence, Sized
 from typing import Any, ClassVar, Self
 
 from django.apps import apps
@@ -92,7 +92,7 @@ class UserQuerySet(AuditedQuerySet["User"]):
                     for a in accounts
                     if a.pk in former
                 ]
-                label = f"{len(lines)} service account{'s' if len(lines) > 1 else ''}"
+                label = how_many(lines, "service account")
                 record("users.handed_over", by, User(), label=label, reason=reason, lines=lines, operation=operation)
             return former | _handed_over_before(operation, [a.pk for a in accounts if a.pk not in former])
 
@@ -110,7 +110,7 @@ class UserQuerySet(AuditedQuerySet["User"]):
             self.insert_many([user for user, _ in users])
             given = apps.get_model("profiles", "RoleAssignment").objects.give_newcomers(users, by=by)
             lines = [(user.pk, user.username, "", ", ".join(given[user.pk])[:64]) for user, _ in users]
-            label = f"{len(lines)} user{'s' if len(lines) > 1 else ''}"
+            label = how_many(lines, "user")
             record("users.imported", by, User(), label=label, lines=lines, operation=operation)
 
     def leavers(self) -> Self:
@@ -121,6 +121,11 @@ class UserQuerySet(AuditedQuerySet["User"]):
         gone = self.filter(Q(is_active=False) | Q(deleted_at__isnull=False), kind=Kind.PERSON)
         left = models.Subquery(said.order_by("-pk").values("pk")[:1])
         return gone.filter(models.Exists(mine)).annotate(left=left).order_by(F("left").asc(nulls_first=True), "pk")
+
+
+def how_many(lines: Sized, word: str) -> str:
+    """The label of an event about all of them."""
+    return f"{len(lines)} {word}{'s' if len(lines) > 1 else ''}"
 
 
 class UserManager(BaseUserManager.from_queryset(UserQuerySet)):  # type: ignore[misc]
