@@ -43,6 +43,11 @@ def counting() -> list[threading.Thread]:
     return [thread for thread in threading.enumerate() if thread.name == outlook.AT_WORK]
 
 
+def wait_for_the_count() -> None:
+    for thread in counting():
+        thread.join()
+
+
 def visitor(name: str, **defaults: Any) -> Client:
     """A browser in which `name` is signed in."""
     client = Client(**defaults)

@@ -19,7 +19,7 @@ from osmo_portal.console import bars
 from profiles.models import Pool, Role, User
 from tests.bulk import many_tokens
 from tests.cast import PLAIN_ROLE, POOL_ROLE, Cast, in_days
-from tests.console import counting, hold_the_count, listed, text, visitor
+from tests.console import counting, hold_the_count, listed, text, visitor, wait_for_the_count
 from tokens import outlook
 from tokens.exchange import Refused, exchange
 from tokens.models import AccessToken, LastUse
@@ -200,8 +200,7 @@ def test_what_is_some_minutes_old_is_shown_once_more_while_a_thread_counts(time_
     time_machine.move_to(timezone.now() + timedelta(seconds=61))
 
     older = outlook.outlook()
-    for thread in counting():
-        thread.join()
+    wait_for_the_count()
 
     assert (older.figures["live"].number, older.is_fresh) == (1, False)
     assert outlook.outlook().figures["live"].number == 2
@@ -246,8 +245,7 @@ def test_a_count_that_fails_is_told_and_tried_again_after_a_while(
 
     for _ in range(3):
         page = client.get(INDEX)
-        for thread in counting():
-            thread.join()
+        wait_for_the_count()
 
     assert "The tokens could not be counted" in text(page)
     assert "data-pending" not in text(page)
@@ -256,8 +254,7 @@ def test_a_count_that_fails_is_told_and_tried_again_after_a_while(
     monkeypatch.setattr(outlook, "count", count)
     time_machine.move_to(timezone.now() + outlook.AFTER_FAILURE + timedelta(seconds=1))
     client.get(INDEX)
-    for thread in counting():
-        thread.join()
+    wait_for_the_count()
     assert shown(client)["outlook"].figures["live"].number == 1
 
 
@@ -272,8 +269,7 @@ def test_figures_of_some_minutes_ago_are_shown_while_newer_ones_cannot_be_counte
 
     for _ in range(2):
         assert outlook.outlook() == before
-        for thread in counting():
-            thread.join()
+        wait_for_the_count()
 
     assert len(caplog.records) == 1
 

@@ -21,7 +21,7 @@ from osmo_portal.lists import Place
 from profiles.models import Pool, Role, User
 from tests.bench.plans import read_whole
 from tests.bench.work import busy
-from tests.console import counting, visitor
+from tests.console import visitor, wait_for_the_count
 from tokens import secrets
 from tokens.admin.filters import FILTERS
 from tokens.models import AccessToken, Secret
@@ -87,8 +87,7 @@ def _milliseconds(ask: Callable[[], None], cold: bool) -> float:
     begin = time.perf_counter()
     ask()
     took = (time.perf_counter() - begin) * 1000
-    for thread in counting():
-        thread.join()
+    wait_for_the_count()
     return took
 
 
