@@ -27,9 +27,9 @@ NOBODY_THERE = {
 }
 TRY_AGAIN = {"40001", "40P01"}  # the database chose this transaction to give way
 TOO_LONG = {"57014", "55P03"}  # a statement's or a lock's time is up
-_LOCAL = "SELECT set_config('synchronous_commit', 'local', true) WHERE current_setting('synchronous_commit') <> 'off'"
 READ_ONLY = {"25006"}  # a standby, where a primary was
 GONE_MEANWHILE = {"25P03", "25P04"}  # the transaction lasted too long
+_LOCAL = "SELECT set_config('synchronous_commit', 'local', true) WHERE current_setting('synchronous_commit') <> 'off'"
 
 
 def connected(

@@ -38,7 +38,7 @@ def _write(model: type[models.Model], fields: Sequence[Any], rows: Iterable[Sequ
         else:
             instants = [n for n, field in enumerate(fields) if isinstance(field, models.DateTimeField)]
             statement = f"INSERT INTO {table} ({columns}) VALUES ({', '.join(['%s'] * len(fields))})"  # noqa: S608
-            cursor.executemany(statement, [*(_for_sqlite(rows, instants) if instants else rows)])
+            cursor.executemany(statement, [*_for_sqlite(rows, instants)])
 
 
 def _for_sqlite(rows: Iterable[Sequence[Any]], instants: list[int]) -> Iterator[Sequence[Any]]:
