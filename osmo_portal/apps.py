@@ -1,6 +1,7 @@
 from django.apps import AppConfig
 from django.contrib import admin
 from django.contrib.admin.apps import SimpleAdminConfig
+from django.db.backends.signals import connection_created
 
 
 class PortalConfig(AppConfig):
@@ -8,7 +9,9 @@ class PortalConfig(AppConfig):
     verbose_name = "OSMO portal"
 
     def ready(self) -> None:
-        from osmo_portal import checks  # noqa: F401  (registers them)
+        from osmo_portal import checks, postgresql  # noqa: F401  (checks registers them)
+
+        connection_created.connect(postgresql.read_instants)
 
 
 class ConsoleConfig(SimpleAdminConfig):

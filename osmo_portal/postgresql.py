@@ -7,11 +7,14 @@ waits for a lock and on transactions whose portal is gone.
 
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
 from threading import Timer
 from typing import Any
 
 from django.conf import settings
 from django.db import InterfaceError, InternalError, OperationalError, connection, transaction
+from psycopg.abc import Buffer
+from psycopg.types.datetime import TimestamptzLoader
 
 
 class OutcomeUnknown(OperationalError):
@@ -58,6 +61,24 @@ def connected(
     if said:
         options.setdefault("options", said)
     return completed
+
+
+class InstantLoader(TimestamptzLoader):
+    """What Django registers reads the same, in UTC too, for ten times the work: a regular expression for each."""
+
+    timezone = UTC  # Django asks for it
+
+    def load(self, data: Buffer) -> datetime:
+        try:
+            return datetime.fromisoformat(str(data, "ascii"))
+        except ValueError:  # not of our years, or not written as ISO 8601
+            return super().load(data)
+
+
+def read_instants(connection: Any, **_: Any) -> None:
+    """For a connection that was just made."""
+    if connection.vendor == "postgresql" and connection.timezone == UTC:
+        connection.connection.adapters.register_loader("timestamptz", InstantLoader)
 
 
 @contextmanager

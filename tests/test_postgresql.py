@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC
 from threading import Event as Signal
 from types import SimpleNamespace
 from typing import Any
@@ -13,8 +14,11 @@ import pytest
 from django.core.cache import cache
 from django.core.exceptions import PermissionDenied
 from django.core.management import CommandError, call_command
-from django.db import InternalError, OperationalError, connection
+from django.db import DataError, InternalError, OperationalError, connection
+from django.db.backends.postgresql.psycopg_any import get_adapters_template  # type: ignore[import-untyped]
 from django.test import Client
+from psycopg.postgres import types
+from psycopg.pq import Format
 
 from osmo_portal import again, checks, postgresql
 from osmo_portal.events import trail
@@ -29,6 +33,7 @@ from tokens.models import bulk_operation
 from tokens.models.sign_in_request import SignInRequest
 
 LIMITS = {"statement_timeout": 15, "lock_timeout": 10, "max_age": 600, "pgbouncer": False, "replica": False}
+TIMESTAMPTZ = types["timestamptz"].oid
 SEVERAL = "postgres://portal:p%40ss@db-1:5432,db-2:5433/portal?sslmode=verify-full&sslrootcert=/etc/ca.crt"
 
 
@@ -310,3 +315,38 @@ def test_a_command_about_a_set_of_tokens_takes_its_time(
     assert usual != "0"
     assert seen == [usual if pgbouncer else "0"]
     assert limit() == usual
+
+
+WRITTEN = [
+    "2026-11-28 07:30:21+00",
+    "2026-11-28 07:30:21.5+00",
+    "2026-11-28 07:30:21.000123+00",
+    "0001-01-01 00:00:00+00",
+    "9999-12-31 23:59:59.999999+00",
+]
+
+
+@pytest.mark.django_db
+@pytest.mark.skipif(connection.vendor != "postgresql", reason="how PostgreSQL writes instants")
+def test_instants_are_read_as_django_reads_them() -> None:
+    django = get_adapters_template(use_tz=True, timezone=UTC).get_loader(TIMESTAMPTZ, Format.TEXT)
+    raw = connection.connection
+    ours = raw.adapters.get_loader(TIMESTAMPTZ, Format.TEXT)
+    expected = [django(TIMESTAMPTZ, raw).load(text.encode()) for text in WRITTEN]
+    with connection.cursor() as cursor:
+        cursor.execute(f"SELECT {', '.join(['%s::timestamptz'] * len(WRITTEN))}", WRITTEN)
+        found = cursor.fetchone()
+
+    assert ours is postgresql.InstantLoader
+    assert [*found] == expected
+    assert {instant.tzinfo for instant in found} == {UTC}
+
+
+@pytest.mark.django_db
+@pytest.mark.skipif(connection.vendor != "postgresql", reason="how PostgreSQL writes instants")
+@pytest.mark.parametrize("instant", ["infinity", "-infinity", "10000-01-01 00:00:00+00", "0044-03-15 00:00:00+00 BC"])
+def test_an_instant_of_no_year_of_ours_is_refused(instant: str) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT %s::timestamptz", [instant])
+        with pytest.raises(DataError, match="timestamp"):
+            cursor.fetchone()
