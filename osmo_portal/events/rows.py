@@ -13,7 +13,7 @@ def insert(model: type[models.Model], objects: Sequence[models.Model]) -> None:
     fields = model._meta.concrete_fields
     key = model._meta.pk
     if isinstance(key, models.AutoField) and objects:
-        for each, number in zip(objects, _next_keys(model, len(objects)), strict=True):
+        for each, number in zip(objects, next_keys(model, len(objects)), strict=True):
             setattr(each, key.attname, number)
     _write(model, fields, map(attrgetter(*(field.attname for field in fields)), objects))
     for each in objects:
@@ -23,6 +23,20 @@ def insert(model: type[models.Model], objects: Sequence[models.Model]) -> None:
 def insert_values(model: type[models.Model], columns: Sequence[str], values: Iterable[Sequence[Any]]) -> None:
     """Writes new rows without objects. The columns left out are keys or may be null."""
     _write(model, [model._meta.get_field(name) for name in columns], values)
+
+
+def next_keys(model: type[models.Model], count: int) -> list[int]:
+    """Numbers that no row has and none will get. On SQLite whoever writes is alone."""
+    table, column = model._meta.db_table, model._meta.pk.column
+    with connection.cursor() as cursor:
+        if connection.vendor == "postgresql":
+            cursor.execute(
+                "SELECT nextval(pg_get_serial_sequence(%s, %s)) FROM generate_series(1, %s)", [table, column, count]
+            )
+            return [number for (number,) in cursor.fetchall()]
+        cursor.execute("SELECT seq FROM sqlite_sequence WHERE name = %s", [table])
+        (last,) = cursor.fetchone() or (0,)
+    return list(range(last + 1, last + 1 + count))
 
 
 def _write(model: type[models.Model], fields: Sequence[Any], rows: Iterable[Sequence[Any]]) -> None:
@@ -48,17 +62,3 @@ def _for_sqlite(rows: Iterable[Sequence[Any]], instants: list[int]) -> Iterator[
         for number in instants:
             values[number] = adapted(row[number])
         yield values
-
-
-def _next_keys(model: type[models.Model], count: int) -> list[int]:
-    """Numbers that no row has and none will get. On SQLite whoever writes is alone."""
-    table, column = model._meta.db_table, model._meta.pk.column
-    with connection.cursor() as cursor:
-        if connection.vendor == "postgresql":
-            cursor.execute(
-                "SELECT nextval(pg_get_serial_sequence(%s, %s)) FROM generate_series(1, %s)", [table, column, count]
-            )
-            return [number for (number,) in cursor.fetchall()]
-        cursor.execute("SELECT seq FROM sqlite_sequence WHERE name = %s", [table])
-        (last,) = cursor.fetchone() or (0,)
-    return list(range(last + 1, last + 1 + count))

@@ -148,8 +148,8 @@ class _Door:
 def _user(arrival: Arrival, people: dict[str, User]) -> User:
     if not arrival.is_service:
         return User(username=arrival.username, kind=Kind.PERSON)
-    accountable = people[arrival.accountable or ""]
-    return User(username=arrival.username, kind=Kind.SERVICE, accountable=accountable, purpose=arrival.purpose)
+    person = people[arrival.accountable or ""]
+    return User(username=arrival.username, kind=Kind.SERVICE, accountable_id=person.pk, purpose=arrival.purpose)
 
 
 def _users(usernames: Iterable[str]) -> dict[str, User]:

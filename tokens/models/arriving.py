@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from django.core.exceptions import ValidationError
 
@@ -16,8 +16,7 @@ from tokens.models.purged_secret import PurgedSecret
 from tokens.models.secret import Secret
 from tokens.models.token_role import TokenRole
 
-if TYPE_CHECKING:
-    from tokens.models.access_token import AccessToken
+COLUMNS = ["id", "owner", "name", "description", "issued_at", "expires_at", "rotations", "end_reason"]
 
 
 class Arriving(NamedTuple):
@@ -30,16 +29,13 @@ class Arriving(NamedTuple):
     roles: Sequence[str]
     description: str = ""
 
-    def facts(self, now: datetime) -> dict[str, Any]:
-        """The fields of the token that it becomes."""
+    def __str__(self) -> str:
+        return f"{self.owner.username}/{self.name}"
+
+    def values(self, key: int, now: datetime) -> tuple[Any, ...]:
+        """Of the token that it becomes: what COLUMNS say."""
         text = names.clean_text(self.description, field="description")
-        return {
-            "owner": self.owner,
-            "name": self.name,
-            "description": text,
-            "issued_at": now,
-            "expires_at": self.expires_at,
-        }
+        return key, self.owner.pk, self.name, text, now, self.expires_at, 0, ""
 
 
 def held_assignments(arriving: Iterable[Arriving]) -> dict[tuple[int, str], int]:
@@ -64,13 +60,12 @@ def check_arrival(arriving: Iterable[Arriving], held: dict[tuple[int, str], int]
 
 
 def bring_what_belongs_to(
-    tokens: list["AccessToken"], arriving: Sequence[Arriving], held: dict[tuple[int, str], int]
+    arrived: Sequence[tuple[int, Arriving]], held: dict[tuple[int, str], int], now: datetime
 ) -> None:
-    pairs = [*zip(tokens, arriving, strict=True)]
-    carried = ((token.pk, held[token.owner_id, role]) for token, one in pairs for role in one.roles)
+    """`arrived` are tokens by their keys. Raises ValidationError where one's digest is that of a purged secret."""
+    carried = ((key, held[one.owner.pk, role]) for key, one in arrived for role in one.roles)
     TokenRole.objects.insert_values(["token", "assignment"], carried)
-    rows.insert_values(LastUse, ["token", "agent"], ((token.pk, "") for token in tokens))
+    rows.insert_values(LastUse, ["token", "agent"], ((key, "") for key, _ in arrived))
     columns = ["token", "slot", "digest", "hint", "created_at", "retires_with_next"]
-    values = ((token.pk, 0, one.digest, "", token.issued_at, False) for token, one in pairs)
-    Secret.objects.insert_values(columns, values)
-    PurgedSecret.objects.refuse(one.digest for one in arriving)
+    Secret.objects.insert_values(columns, ((key, 0, one.digest, "", now, False) for key, one in arrived))
+    PurgedSecret.objects.refuse(one.digest for _, one in arrived)

@@ -12,6 +12,7 @@ from django.db.models.query import ModelIterable
 from django.utils import timezone
 from django.utils.crypto import get_random_string
 
+from osmo_portal.events import rows
 from osmo_portal.events.actor import Actor
 from osmo_portal.events.models import EventLine
 from osmo_portal.events.trail import AuditedQuerySet, audited, record
@@ -21,7 +22,7 @@ from profiles.reach import roles_reaching
 from profiles.rules import require_administrator, require_reason
 from tokens import rules
 from tokens.models import batches
-from tokens.models.arriving import Arriving, bring_what_belongs_to, check_arrival, held_assignments
+from tokens.models.arriving import COLUMNS, Arriving, bring_what_belongs_to, check_arrival, held_assignments
 from tokens.models.batches import PURGED_AT_ONCE, Progress, how_many
 from tokens.models.brief import FETCHED_ROLES, complete
 from tokens.models.keys import Keys
@@ -361,12 +362,10 @@ class AccessTokenQuerySet(AuditedQuerySet["AccessToken"]):
         with names.taken(taken), audited():
             held = held_assignments(arriving)
             check_arrival(arriving, held, now)
-            if Secret.objects.held(one.digest for one in arriving):
-                raise ValidationError(taken, code="conflict")
-            tokens = [self.model(**one.facts(now)) for one in arriving]
-            self.insert_many(tokens)
-            bring_what_belongs_to(tokens, arriving, held)
-            lines = [(token.pk, str(token)[:600], "", token.expires_at.isoformat()) for token in tokens]
+            arrived = [*zip(rows.next_keys(self.model, len(arriving)), arriving, strict=True)]
+            self.insert_values(COLUMNS, (one.values(key, now) for key, one in arrived))
+            bring_what_belongs_to(arrived, held, now)
+            lines = [(key, str(one)[:600], "", one.expires_at.isoformat()) for key, one in arrived]
             record("tokens.imported", by, self.model(), label=how_many(lines), lines=lines, operation=operation)
 
     def cap_lifetime(self, days: int, *, by: Actor, reason: str, progress: Progress | None = None) -> int:
