@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from functools import cached_property
+from typing import cast
 
 from django.core.exceptions import ValidationError
 from django.core.validators import RegexValidator
@@ -22,7 +23,8 @@ class NameValidator(RegexValidator):
 
     @cached_property
     def _pattern(self) -> re.Pattern[str]:
-        return re.compile(self.regex)  # once: the parent's own looks itself up at each use
+        # Once: the parent keeps a proxy, which looks the pattern up at each use.
+        return re.compile(cast("re.Pattern[str]", self.regex).pattern)
 
     def fits(self, value: str) -> bool:
         """To be asked before a lookup: a database answers NUL and broken Unicode with an error."""

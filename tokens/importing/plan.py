@@ -483,6 +483,8 @@ class Plan:
 
     def _text(self, value: str | None, label: str, limit: int = names.MAX_TEXT) -> str:
         given = (value or "").strip()
+        if given.isprintable() and len(given) <= limit:
+            return given
         text = "".join(c for c in given if c.isprintable() or c in "\n\t\r")[:limit].strip()
         if text != given:
             self._note(Kind.CLEANED, label, "its text lost what is too long or cannot be printed")
