@@ -153,11 +153,15 @@ class RestViewSet(Asking, GenericViewSet[Any]):
 
     def answer(self, pk: int, status: int = 200) -> Response:
         """The record as it is now, for the answer to the request that asked for it, made it or changed it."""
-        record = self.get_queryset().filter(pk=pk).first()
+        record = self.record(pk)
         if record is None:
             raise Http404
         shown = self.get_serializer(record).data
         return Response(shown, status, headers={"ETag": versions.etag(shown, self.unversioned)})
+
+    def record(self, pk: int) -> Any:
+        """With all that is shown of it; None where the caller may not know of it."""
+        return self.get_queryset().filter(pk=pk).first()
 
     @contextmanager
     def as_seen(self, pk: int, *first: QuerySet[Any]) -> Iterator[None]:

@@ -1,11 +1,10 @@
 """Tokens under /api/v1/. What the caller may not know of is not there; the ways in of the model decide the rest."""
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
-from django.db.models import Prefetch
 from django.utils import timezone
 from django.views.decorators.debug import sensitive_variables
 from drf_spectacular.utils import OpenApiParameter, extend_schema
@@ -56,7 +55,7 @@ class NameFilter(TypedFilter):
 
 
 class End(NamedTuple):
-    """What a list shows of a Secret."""
+    """What is shown of a Secret."""
 
     hint: str
 
@@ -71,23 +70,16 @@ class TokenViewSet(mixins.ListModelMixin, RestViewSet):
     unversioned = frozenset({"last_used_at"})
 
     def get_queryset(self) -> AccessTokenQuerySet:
-        """Four queries, however many tokens: with their users, last uses, roles, and the ends of their secrets."""
+        """What is changed goes to its way in, which asks for all that it needs."""
         visible = rules.visible_tokens(Actor.of(self.request))
-        if self.action == "list":
-            return visible.in_brief()
-        live = Prefetch("secrets", Secret.objects.live(timezone.now()).defer("digest"), "live_secrets")
-        return visible.with_state().select_related("created_by", "ended_by").prefetch_related(live)
+        return visible.in_brief() if self.action == "list" else visible
 
     def paginate_queryset(self, queryset: Any) -> Any:
-        """With the ends of the live secrets as rows: a record of each would cost three times as much."""
-        tokens = list(super().paginate_queryset(queryset) or ())
-        live = Secret.objects.live(timezone.now()).filter(token__in=Keys(token.pk for token in tokens))
-        ends: dict[int, list[End]] = defaultdict(list)
-        for token, hint in live.values_list("token", "hint"):
-            ends[token].append(End(hint))
-        for token in tokens:
-            token.live_secrets = ends[token.pk]
-        return tokens
+        return _with_ends(super().paginate_queryset(queryset) or ())
+
+    def record(self, pk: int) -> Any:
+        found = self.get_queryset().in_brief().filter(pk=pk)
+        return next(iter(_with_ends(found)), None)
 
     @extend_schema(request=NewToken, parameters=[KEY], responses={201: IssuedTokenSerializer})
     def create(self, request: Request) -> Response:
@@ -139,7 +131,7 @@ class TokenViewSet(mixins.ListModelMixin, RestViewSet):
     def find(self, request: Request) -> Response:
         """Whose secret is this? Takes the secret or its SHA-256; that somebody asked is kept in the events."""
         secret, purged = look_up(self.asked(Pasted)["secret"], by=Actor.of(request))
-        token = self.get_queryset().get(pk=secret.token_id) if secret else None
+        token = self.record(secret.token_id) if secret else None
         shown = Found({"token": token, "which": secret, "purged": purged}, context=self.get_serializer_context()).data
         return Response(shown, headers={"Cache-Control": "no-store"})
 
@@ -166,11 +158,24 @@ class TokenViewSet(mixins.ListModelMixin, RestViewSet):
 
     @sensitive_variables()
     def _with_secret(self, token: AccessToken, code: int) -> Response:
-        fresh = self.get_queryset().get(pk=token.pk)
+        fresh = self.record(token.pk)
         fresh.plaintext = token.plaintext
         shown = IssuedTokenSerializer(fresh, context=self.get_serializer_context()).data
         tag = versions.etag(shown, self.unversioned | {"secret"})
         return Response(shown, code, headers={"Cache-Control": "no-store", "ETag": tag})
+
+
+def _with_ends(tokens: Iterable[Any]) -> list[Any]:
+    """With the ends of their live secrets as rows, which takes one query: a record of each would cost three times as
+    much."""
+    tokens = list(tokens)
+    live = Secret.objects.live(timezone.now()).filter(token__in=Keys(token.pk for token in tokens))
+    ends: dict[int, list[End]] = defaultdict(list)
+    for token, hint in live.values_list("token", "hint"):
+        ends[token].append(End(hint))
+    for token in tokens:
+        token.live_secrets = ends[token.pk]
+    return tokens
 
 
 @contextmanager
