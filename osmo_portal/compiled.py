@@ -38,9 +38,9 @@ class Compiled:
     def __init__(self, build: Callable[[], "QuerySet[Any, Any]"]) -> None:
         self._build = build
 
-    def rows(self, **given: Any) -> list[tuple[Any, ...]]:
+    def rows(self, using: str = DEFAULT_DB_ALIAS, **given: Any) -> list[tuple[Any, ...]]:
         """Each value is of its field's type: nothing is made of another."""
-        connection, statement = connections[DEFAULT_DB_ALIAS], self._statement
+        connection, statement = connections[using], self._statement
         values = [
             one.output_field.get_db_prep_value(given[one.name], connection, prepared=True)
             if isinstance(one, Given)

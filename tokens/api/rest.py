@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
+from django.db.models import DateTimeField
 from django.utils import timezone
 from django.views.decorators.debug import sensitive_variables
 from drf_spectacular.utils import OpenApiParameter, extend_schema
@@ -15,6 +16,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from osmo_portal import versions
+from osmo_portal.compiled import Compiled, Given
 from osmo_portal.console.filters import TypedFilter
 from osmo_portal.events.actor import Actor
 from osmo_portal.events.trail import audited
@@ -31,7 +33,7 @@ from tokens.api.serializers import Found, IssuedTokenSerializer, NewToken, Paste
 from tokens.lookup import look_up
 from tokens.models import AccessToken, DoneBefore, Secret
 from tokens.models.idempotency import OtherRequest
-from tokens.models.keys import Keys
+from tokens.models.keys import GivenKeys, written
 from tokens.models.token_set import AccessTokenQuerySet
 
 KEY = OpenApiParameter(
@@ -58,6 +60,10 @@ class End(NamedTuple):
     """What is shown of a Secret."""
 
     hint: str
+
+
+_NOW: Any = Given("now", DateTimeField())
+_ENDS = Compiled(lambda: Secret.objects.live(_NOW).filter(token__in=GivenKeys()).values_list("token", "hint"))
 
 
 class TokenViewSet(mixins.ListModelMixin, RestViewSet):
@@ -169,9 +175,8 @@ def _with_ends(tokens: Iterable[Any]) -> list[Any]:
     """With the ends of their live secrets as rows, which takes one query: a record of each would cost three times as
     much."""
     tokens = list(tokens)
-    live = Secret.objects.live(timezone.now()).filter(token__in=Keys(token.pk for token in tokens))
     ends: dict[int, list[End]] = defaultdict(list)
-    for token, hint in live.values_list("token", "hint"):
+    for token, hint in _ENDS.rows(keys=written(token.pk for token in tokens), now=timezone.now()):
         ends[token].append(End(hint))
     for token in tokens:
         token.live_secrets = ends[token.pk]

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from osmo_portal.compiled import Compiled
 from profiles.models import User
-from tokens.models.keys import Keys
+from tokens.models.keys import GivenKeys, written
 from tokens.models.last_use import LastUse
 from tokens.models.token_role import TokenRole, is_effective
 
@@ -43,13 +44,33 @@ class Use(NamedTuple):
 NEVER = Use(None, None, "")  # also of a token that was purged a moment after it was read
 
 
+_KEYS = GivenKeys()
+_USER = ("id", "username", "kind")
+_USERS = Compiled(lambda: User.objects.filter(pk__in=_KEYS).order_by().values_list(*_USER))
+_USES = Compiled(lambda: LastUse.objects.filter(pk__in=_KEYS).values_list("pk", *Use._fields))
+_ROLES = Compiled(
+    lambda: (
+        TokenRole.objects.filter(token__in=_KEYS)
+        .order_by()
+        .values_list(
+            "token_id",
+            "assignment__role_id",
+            "assignment__role__name",
+            "assignment__removed_at",
+            "assignment__role__deleted_at",
+        )
+    )
+)
+
+
 def complete(tokens: Sequence["AccessToken"], using: str) -> None:
     """Gives each token its users by name and kind, its last use as Use, and its roles as PutRole."""
+    keys = written(token.pk for token in tokens)
     users = _users(tokens, using)
-    keys = Keys(token.pk for token in tokens)
-    rows = LastUse.objects.using(using).filter(pk__in=keys).values_list("pk", *Use._fields)
-    uses: dict[int, Any] = {token: Use(*use) for token, *use in rows}
-    roles = _roles(keys, using)
+    uses: dict[int, Any] = {token: Use(*use) for token, *use in _USES.rows(using, keys=keys)}
+    roles: dict[int, list[PutRole]] = {}
+    for token, *role in _ROLES.rows(using, keys=keys):
+        roles.setdefault(token, []).append(PutRole(*role))
     for token in tokens:
         known = token._state.fields_cache
         known.update(
@@ -60,14 +81,4 @@ def complete(tokens: Sequence["AccessToken"], using: str) -> None:
 
 def _users(tokens: Sequence["AccessToken"], using: str) -> dict[int | None, User]:
     keys = {getattr(token, f"{name}_id") for token in tokens for name in USERS} - {None}
-    found = User.objects.using(using).filter(pk__in=Keys(keys)).order_by()
-    return {user.pk: user for user in found.only("username", "kind")}
-
-
-def _roles(keys: Keys, using: str) -> dict[int, list[PutRole]]:
-    paths = ("role_id", "role__name", "removed_at", "role__deleted_at")
-    put = TokenRole.objects.using(using).filter(token__in=keys).order_by()
-    roles: dict[int, list[PutRole]] = {}
-    for token, *role in put.values_list("token_id", *(f"assignment__{path}" for path in paths)):
-        roles.setdefault(token, []).append(PutRole(*role))
-    return roles
+    return {row[0]: User.from_db(using, _USER, row) for row in _USERS.rows(using, keys=written(keys))}

@@ -7,6 +7,16 @@ from typing import Any
 from django.db import connection
 from django.db.models import BigIntegerField, BinaryField, Func, Subquery, TextField, Value
 
+from osmo_portal.compiled import Given
+
+
+def written(keys: Iterable[int]) -> str:
+    # In parts: to join millions at once would make a list of as many texts.
+    rest = iter(keys)
+    parts = iter(lambda: ",".join(map(str, islice(rest, 1_000))), "")
+    shape = "{{{}}}" if connection.vendor == "postgresql" else "[{}]"
+    return shape.format(",".join(parts))
+
 
 class Keys(Func):
     """For `pk__in`. A text, {1,2,3} for PostgreSQL and [1,2,3] for SQLite, that the database takes apart."""
@@ -15,14 +25,17 @@ class Keys(Func):
     template = "SELECT unnest(%(expressions)s::bigint[])"  # a constant: the planner sees how many they are
 
     def __init__(self, keys: Iterable[int]) -> None:
-        # In parts: to join millions at once would make a list of as many texts.
-        rest = iter(keys)
-        parts = iter(lambda: ",".join(map(str, islice(rest, 1_000))), "")
-        shape = "{{{}}}" if connection.vendor == "postgresql" else "[{}]"
-        super().__init__(Value(shape.format(",".join(parts)), output_field=TextField()))
+        super().__init__(Value(written(keys), output_field=TextField()))
 
     def as_sqlite(self, compiler: Any, connection: Any, **context: Any) -> Any:
         return self.as_sql(compiler, connection, template="SELECT value FROM json_each(%(expressions)s)", **context)
+
+
+class GivenKeys(Keys):
+    """As Keys, in a query that is compiled once: its `rows` are given `keys`, `written`."""
+
+    def __init__(self) -> None:
+        Func.__init__(self, Given("keys", TextField()))
 
 
 class CloseKeys(Keys):
