@@ -1,10 +1,11 @@
 """Databases as the released OSMO servers leave them, on the PostgreSQL server of the tests."""
 
+import atexit
 import hashlib
-import itertools
 import json
 import os
 from datetime import datetime, timedelta
+from functools import cache
 from typing import Any
 
 import psycopg
@@ -16,6 +17,9 @@ from psycopg.types.json import Jsonb
 from tests import databases
 
 READER_PASSWORD = "reader-password-7"
+EMPTY = """
+DROP SCHEMA public CASCADE; CREATE SCHEMA public; GRANT USAGE ON SCHEMA public TO PUBLIC;
+"""
 SHARED = """
 CREATE TABLE backends (name text PRIMARY KEY, description text, last_heartbeat timestamp);
 CREATE TABLE pools (
@@ -65,7 +69,6 @@ CREATE TABLE profile (
 );
 ALTER TABLE pools ADD common_group_templates text[], ADD parsed_group_templates jsonb, ADD topology_keys jsonb;
 """
-_numbers = itertools.count(1)
 
 
 def allow(*actions: str, on: str = "*") -> dict[str, Any]:
@@ -87,34 +90,23 @@ def urlsafe(text: str) -> str:
 
 
 class Osmo:
-    """A database of one release, with the roles and the pool that every installation has."""
+    """A database of one release, with the roles and the pool that every installation has.
+
+    The process has one database for them all, because to make one takes longer than most tests. Each begins with an
+    empty one, whatever the last left behind.
+    """
 
     def __init__(self, release: str) -> None:
         self.is_new = release in {"6.2", "6.3"}
-        self._server = databases.postgresql_server()
-        self._name = f"osmo_{os.getpid()}_{next(_numbers)}"
-        self._on_server("CREATE DATABASE {}")
-        self.dsn = make_conninfo(self._server, dbname=self._name)
-        self.connection = psycopg.connect(self.dsn, autocommit=True)
-        self.run(SHARED + (NEW if self.is_new else OLD))
-        self._make_reader()
+        self.dsn, self.connection, self.reader_name = _database()
+        self.reader = make_conninfo(self.dsn, user=self.reader_name, password=READER_PASSWORD)
+        self.run(EMPTY + SHARED + (NEW if self.is_new else OLD))
+        self.run(f"GRANT SELECT ON ALL TABLES IN SCHEMA public TO {self.reader_name}")
         pool_access = allow("workflow:*", on="pool/default") if self.is_new else http("/api/pool/default/*")
         self.role("osmo-user", [pool_access])
         self.role("osmo-admin", [allow("*:*")] if self.is_new else [http("*")])
         self.role("osmo-default", [allow("system:Health")] if self.is_new else [http("/health")])
         self.pool("default", description="Default pool")
-
-    def _make_reader(self) -> None:
-        """Somebody who may read, and nothing else."""
-        self.reader_name = f"{self._name}_reader"
-        self.run(f"CREATE ROLE {self.reader_name} LOGIN PASSWORD '{READER_PASSWORD}'")
-        self.run(f"GRANT SELECT ON ALL TABLES IN SCHEMA public TO {self.reader_name}")
-        self.reader = make_conninfo(self.dsn, user=self.reader_name, password=READER_PASSWORD)
-
-    def close(self) -> None:
-        self.connection.close()
-        self._on_server("DROP DATABASE {} WITH (FORCE)")
-        self._on_server("DROP ROLE {}", "_reader")
 
     def run(self, statement: str, *values: Any) -> None:
         self.connection.execute(statement.encode(), values or None)
@@ -191,12 +183,27 @@ class Osmo:
             found[table] = rows.fetchall()
         return json.dumps(found)
 
-    def _on_server(self, statement: str, suffix: str = "") -> None:
-        with psycopg.connect(self._server, autocommit=True) as connection:
-            connection.execute(sql.SQL(statement).format(sql.Identifier(self._name + suffix)))
-
 
 def ends(days: int) -> datetime:
     """00:00 UTC of the day, without a zone, as OSMO writes it."""
     day = timezone.now().date() + timedelta(days=days)
     return datetime(day.year, day.month, day.day)  # noqa: DTZ001
+
+
+@cache
+def _database() -> tuple[str, "psycopg.Connection[Any]", str]:
+    """Where it is, a connection of its owner, and the name of somebody who may read, and nothing else. Both are gone
+    when the process ends."""
+    server, name = databases.postgresql_server(), f"osmo_{os.getpid()}"
+    _on_server(server, f"CREATE DATABASE {name}", f"CREATE ROLE {name}_reader LOGIN PASSWORD '{READER_PASSWORD}'")
+    atexit.register(_on_server, server, f"DROP DATABASE {name} WITH (FORCE)", f"DROP ROLE {name}_reader")
+    dsn = make_conninfo(server, dbname=name)
+    connection = psycopg.connect(dsn, autocommit=True)
+    atexit.register(connection.close)
+    return dsn, connection, f"{name}_reader"
+
+
+def _on_server(server: str, *statements: str) -> None:
+    with psycopg.connect(server, autocommit=True) as connection:
+        for statement in statements:
+            connection.execute(statement.encode())

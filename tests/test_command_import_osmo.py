@@ -4,7 +4,6 @@ import io
 import json
 import re
 import stat
-from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -41,24 +40,18 @@ def run(osmo: Osmo, *args: str, actor: str = "grace") -> tuple[str, str]:
 
 
 @pytest.fixture
-def old() -> Iterator[Osmo]:
-    osmo = Osmo("6.0")
-    yield osmo
-    osmo.close()
+def old() -> Osmo:
+    return Osmo("6.0")
 
 
 @pytest.fixture
-def new() -> Iterator[Osmo]:
-    osmo = Osmo("6.3")
-    yield osmo
-    osmo.close()
+def new() -> Osmo:
+    return Osmo("6.3")
 
 
 @pytest.fixture(params=["6.0", "6.1", "6.2", "6.3"])
-def osmo(request: pytest.FixtureRequest) -> Iterator[Osmo]:
-    osmo = Osmo(request.param)
-    yield osmo
-    osmo.close()
+def osmo(request: pytest.FixtureRequest) -> Osmo:
+    return Osmo(request.param)
 
 
 def told(osmo: Osmo, *args: str) -> dict[str, Any]:

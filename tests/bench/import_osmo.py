@@ -61,7 +61,6 @@ def main(tokens: int) -> None:
         for target in ("SQLite", "PostgreSQL"):
             with tempfile.TemporaryDirectory() as home:
                 _measure(osmo, release, target, server, Path(home))
-        osmo.close()
 
 
 def _measure(osmo: Osmo, release: str, target: str, server: str, home: Path) -> None:

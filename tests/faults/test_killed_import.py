@@ -6,7 +6,6 @@ import random
 import signal
 import subprocess
 import time
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -27,7 +26,7 @@ KINDS = [User, Role, RoleAssignment, Pool, Settings, AccessToken, TokenRole, Sec
 
 
 @pytest.fixture
-def osmo() -> Iterator[Osmo]:
+def osmo() -> Osmo:
     osmo = Osmo("6.0")
     osmo.role("team", [http("/api/pool/team*", "Post")])
     osmo.run(
@@ -39,8 +38,7 @@ def osmo() -> Iterator[Osmo]:
         """,
         COUNT,
     )
-    yield osmo
-    osmo.close()
+    return osmo
 
 
 def contents() -> list[Any]:
