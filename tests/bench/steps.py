@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable
 from datetime import timedelta
+from importlib import import_module
 from typing import Any
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "osmo_portal.settings")
@@ -121,6 +122,7 @@ def _operation() -> dict[str, Any]:
 
 def _exchange() -> dict[str, Any]:
     """Exchanges one token after the other, until standard input is closed. Half of them end meanwhile."""
+    import_module("osmo_portal.wsgi")  # as a worker does
     client, address = Client(SERVER_NAME=console.HOST), reverse("exchange")
     tokens = [_issued(number) for number in range(20)]
     ended = threading.Event()
