@@ -1,5 +1,6 @@
 """What a benchmark does in a process of its own: `python -m tests.bench.steps WHAT …` prints its result as JSON."""
 
+import gc
 import json
 import os
 import resource
@@ -9,7 +10,6 @@ import threading
 import time
 from collections.abc import Callable
 from datetime import timedelta
-from importlib import import_module
 from typing import Any
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "osmo_portal.settings")
@@ -122,7 +122,6 @@ def _operation() -> dict[str, Any]:
 
 def _exchange() -> dict[str, Any]:
     """Exchanges one token after the other, until standard input is closed. Half of them end meanwhile."""
-    import_module("osmo_portal.wsgi")  # as a worker does
     client, address = Client(SERVER_NAME=console.HOST), reverse("exchange")
     tokens = [_issued(number) for number in range(20)]
     ended = threading.Event()
@@ -132,6 +131,8 @@ def _exchange() -> dict[str, Any]:
         ended.set()
 
     threading.Thread(target=listen, daemon=True).start()
+    gc.collect()
+    gc.freeze()  # as osmo_portal.wsgi does
     waits: list[float] = []
     refused, number = 0, 0
     while not ended.is_set():
