@@ -1,5 +1,6 @@
 """What every test may count on: a database of its own, cheap password hashes, static files without a manifest."""
 
+import gc
 import os
 from collections import Counter
 from collections.abc import Callable, Generator, Iterator
@@ -65,6 +66,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 def _asks_the_database(item: pytest.Item) -> bool:
     fixtures = {"db", "transactional_db", "live_server"} & {*getattr(item, "fixturenames", ())}
     return bool(fixtures or item.get_closest_marker("django_db"))
+
+
+def pytest_collection_finish() -> None:
+    """What was loaded and collected stays until the end: it is not searched for garbage again and again."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.hookimpl(wrapper=True)

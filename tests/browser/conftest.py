@@ -20,6 +20,11 @@ TELL_VIOLATIONS = """document.addEventListener("securitypolicyviolation", event 
     console.error(`${event.violatedDirective} forbids ${event.blockedURI} at line ${event.lineNumber}`))"""
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest first, so that no worker waits for another at the end."""
+    items.sort(key=lambda item: item.path.name != "test_every_page.py")
+
+
 def pytest_runtest_setup() -> None:
     """Measure the tests alone: what the live server runs is measured without a browser, and tracing slows it down."""
     threading.settrace(None)  # type: ignore[arg-type]
