@@ -203,9 +203,12 @@ def others(bench: Bench) -> dict[str, Ask]:
     } | {key: ask._replace(connections=4) for key, ask in console.items()}
 
 
-def bare(place: Place) -> dict[str, float]:
-    """Microseconds of processors: the same SQL through the driver alone, and a signature."""
-    return dict(json.loads(place.run("bare_exchange")))
+def bare(bench: Bench) -> dict[str, float]:
+    """Microseconds of processors: the same SQL through the driver alone, and a signature. In as many processes at once
+    as serve requests: what shares its processor with another takes longer for the same."""
+    steps = [bench.place.start("bare_exchange") for _ in bench.portal.workers()]
+    found = [json.loads(step.communicate()[0]) for step in steps]
+    return {part: round(sum(one[part] for one in found) / len(found)) for part in found[0]}
 
 
 def pgbench(place: Place) -> str:
@@ -302,7 +305,7 @@ def _everything(bench: Bench, size: int, growth: dict[int, dict[str, Row]]) -> N
     print(f"\n{size:,} tokens on {place.label}; {len(portal.workers())} workers; wrk with {CONNECTIONS} connections.")
     print(f"From the start to the first answer: {portal.started_in:.1f} s.\n\n{HEAD}")
     rows = bench.measure(yardsticks(bench) | hot(bench)) | bench.measure(others(bench))
-    parts = bare(place)
+    parts = bare(bench)
     growth[size] = rows
     print("\nMicroseconds of processors by the driver alone and in one signature: " + json.dumps(parts) + ".")
     print(pgbench(place))
@@ -322,7 +325,7 @@ def short() -> None:
         queries = json.loads(bench.place.run("queries"))
         print(f"\n5,000 tokens on {bench.place.label}.\n\n{HEAD}")
         rows = bench.measure(yardsticks(bench) | hot(bench))
-        found = ratios(rows, bare(bench.place))
+        found = ratios(rows, bare(bench))
         _tell_ratios(found)
         print("\n" + json.dumps({"queries": queries, "ratios": {k: round(v, 2) for k, v in found.items()}}))
         worse = [name for name, count in queries.items() if count > recorded["queries"][name]]
