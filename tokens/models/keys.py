@@ -11,6 +11,7 @@ from osmo_portal.compiled import Given
 
 
 def written(keys: Iterable[int]) -> str:
+    """As both databases take them apart."""
     # In parts: to join millions at once would make a list of as many texts.
     rest = iter(keys)
     parts = iter(lambda: ",".join(map(str, islice(rest, 1_000))), "")
