@@ -33,7 +33,8 @@ class Keys(Func):
 
 
 class GivenKeys(Keys):
-    """As Keys, in a query that is compiled once: its `rows` are given `keys`, `written`."""
+    """As Keys, in a query that is compiled once: its `rows` are given `keys`, `written`. For a page of them: PostgreSQL
+    keeps a plan for few."""
 
     def __init__(self) -> None:
         Func.__init__(self, Given("keys", TextField()))
