@@ -2,7 +2,7 @@
 
 import io
 import re
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -122,30 +122,36 @@ def test_events_are_found_by_the_record_they_are_about(cast: Cast) -> None:
 
 
 def test_events_are_found_by_the_days_of_utc(cast: Cast, time_machine: Any) -> None:
-    time_machine.move_to(datetime(2031, 3, 9, 23, 59, 59, tzinfo=UTC), tick=False)
-    cast.service_token("before", days=20)
-    time_machine.move_to(datetime(2031, 3, 10, 0, 0, 0, tzinfo=UTC), tick=False)
-    cast.service_token("first", days=20)
-    time_machine.move_to(datetime(2031, 3, 11, 23, 59, 59, tzinfo=UTC), tick=False)
-    cast.service_token("last", days=20)
-    time_machine.move_to(datetime(2031, 3, 12, 0, 0, 0, tzinfo=UTC), tick=False)
-    cast.service_token("after", days=20)
-    issued = {"action": "token.issued"}
+    begin, end = _midnight(10), _midnight(12)
+    for name, instant in {
+        "before": begin - timedelta(seconds=1),
+        "first": begin,
+        "last": end - timedelta(seconds=1),
+        "after": end,
+    }.items():
+        time_machine.move_to(instant, tick=False)
+        cast.service_token(name, days=20)
+    issued, first, last = {"action": "token.issued"}, str(begin.date()), str(end.date() - timedelta(days=1))
 
-    assert labels(**issued, **{"from": "2031-03-10", "to": "2031-03-11"}) == ["robot/last", "robot/first"]
-    assert labels(**issued, **{"from": "2031-03-11"}) == ["robot/after", "robot/last"]
-    assert labels(**issued, to="2031-03-09") == ["robot/before"]
+    assert labels(**issued, **{"from": first, "to": last}) == ["robot/last", "robot/first"]
+    assert labels(**issued, **{"from": last}) == ["robot/after", "robot/last"]
+    assert labels(**issued, to=str(begin.date() - timedelta(days=1))) == ["robot/before"]
     assert labels(**{"from": "2099-01-01"}) == []
 
 
+def _midnight(days: int) -> datetime:
+    return datetime.now(tz=UTC).replace(hour=0, minute=0, second=0, microsecond=0) + timedelta(days=days)
+
+
 def test_events_of_a_clock_that_was_put_back_are_found(cast: Cast, time_machine: Any) -> None:
-    time_machine.move_to(datetime(2031, 3, 10, 0, 0, 10, tzinfo=UTC), tick=False)
+    midnight = _midnight(10)
+    time_machine.move_to(midnight + timedelta(seconds=10), tick=False)
     cast.service_token("early", days=20)
-    time_machine.move_to(datetime(2031, 3, 9, 23, 59, 50, tzinfo=UTC), tick=False)
+    time_machine.move_to(midnight - timedelta(seconds=10), tick=False)
     cast.service_token("late", days=20)
 
-    assert labels(action="token.issued", **{"from": "2031-03-10"}) == ["robot/early"]
-    assert labels(action="token.issued", to="2031-03-09") == ["robot/late"]
+    assert labels(action="token.issued", **{"from": str(midnight.date())}) == ["robot/early"]
+    assert labels(action="token.issued", to=str(midnight.date() - timedelta(days=1))) == ["robot/late"]
 
 
 @pytest.mark.parametrize("day", ["31.1.2026", "2026-02-30", "0001-01-01", "9999-12-31", "x"])
