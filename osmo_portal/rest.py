@@ -20,7 +20,8 @@ from rest_framework.views import APIView
 from rest_framework.viewsets import GenericViewSet
 
 from osmo_portal import versions
-from osmo_portal.lists import Keyset, ListFilters
+from osmo_portal.keyset import Keyset
+from osmo_portal.lists import ListFilters
 from osmo_portal.problems import TooLarge
 
 DEEPEST = 32  # levels of nesting; policies need five

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 import pytest
 from django.test import Client
 
-from osmo_portal.lists import PAGE_SIZE
+from osmo_portal.keyset import PAGE_SIZE
 from profiles.models import Pool, Role, User
 from tests.cast import POOL_ROLE, Cast, in_days
 from tests.rest import Rest

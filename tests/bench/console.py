@@ -17,7 +17,7 @@ from django.utils import timezone
 
 from osmo_portal.console.paging import Order
 from osmo_portal.events.models import Event
-from osmo_portal.lists import Place
+from osmo_portal.keyset import Place
 from profiles.models import Pool, Role, User
 from tests.bench.plans import read_whole
 from tests.bench.work import busy
