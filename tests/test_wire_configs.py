@@ -7,7 +7,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 
 from osmo_portal.events.models import Event
-from profiles.api import cli_configs
+from profiles.api import config_view
 from profiles.models import Pool, Revision, Role
 from profiles.policies import normalise
 from tests import dump
@@ -269,7 +269,7 @@ def test_a_large_body_is_for_administrators_and_not_too_large(
     assert len(json.dumps(roles)) > 400_000
 
     ok(newer.call("PUT", ROLE, {"configs": roles}))
-    monkeypatch.setattr(cli_configs, "MAX_BODY", 100)
+    monkeypatch.setattr(config_view, "MAX_BODY", 100)
 
     assert newer.call("PUT", ROLE, {"configs": roles}).status_code == 413
     assert Wire(cast.user_token().plaintext).call("PUT", ROLE, {"configs": roles}).status_code == 403

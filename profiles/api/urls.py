@@ -2,7 +2,7 @@ from django.urls import include, path
 from rest_framework.routers import SimpleRouter
 
 from osmo_portal.openapi import Description
-from profiles.api import cli, cli_configs, cli_users, events, rest
+from profiles.api import cli, cli_configs, cli_history, cli_users, events, rest
 
 router = SimpleRouter(trailing_slash=False, use_regex_path=False)
 router.register("users", rest.UserViewSet)
@@ -27,11 +27,11 @@ urlpatterns = [
     path("api/configs/role/<path:name>", cli_configs.OneRole.as_view()),
     path("api/configs/pool", cli_configs.Pools.as_view()),
     path("api/configs/pool/<str:name>", cli_configs.OnePool.as_view()),
-    path("api/configs/history", cli_configs.History.as_view()),
-    path("api/configs/history/rollback", cli_configs.Rollback.as_view()),
-    path("api/configs/history/<str:kind>/revision/<int:revision>", cli_configs.OneRevision.as_view()),
-    path("api/configs/history/<str:kind>/revision/<int:revision>/tags", cli_configs.Tags.as_view()),
-    path("api/configs/diff", cli_configs.Diff.as_view()),
+    path("api/configs/history", cli_history.History.as_view()),
+    path("api/configs/history/rollback", cli_history.Rollback.as_view()),
+    path("api/configs/history/<str:kind>/revision/<int:revision>", cli_history.OneRevision.as_view()),
+    path("api/configs/history/<str:kind>/revision/<int:revision>/tags", cli_history.Tags.as_view()),
+    path("api/configs/diff", cli_history.Diff.as_view()),
     path("api/configs/<str:kind>", cli_configs.OtherConfigs.as_view()),
     path("api/configs/<str:kind>/<path:rest>", cli_configs.OtherConfigs.as_view()),
     path("api/v1/", include(router.urls)),
