@@ -12,6 +12,7 @@ from django.contrib.admin.forms import AdminPasswordChangeForm
 from django.core.cache import cache
 from django.core.exceptions import ValidationError
 
+from osmo_portal.console.passwords import NewPasswordForm
 from osmo_portal.signin import factors
 from profiles import names
 
@@ -54,7 +55,7 @@ def prove(user: Any, password: str) -> None:
         raise ValidationError("The password is wrong. Small and capital letters differ.")
 
 
-class OwnPasswordForm(AdminPasswordChangeForm):
+class OwnPasswordForm(NewPasswordForm, AdminPasswordChangeForm):
     """Django's, but whoever found a session open cannot guess the old password without end."""
 
     def clean_old_password(self) -> str:

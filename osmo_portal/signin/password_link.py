@@ -10,6 +10,7 @@ from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase, Ht
 from django.urls import reverse
 from django.views.generic import FormView, TemplateView, View
 
+from osmo_portal.console.passwords import NewPasswordForm
 from osmo_portal.events.actor import Actor, Door
 from osmo_portal.signin import mail
 from osmo_portal.signin.forms import ForgottenForm
@@ -57,6 +58,7 @@ class NewPassword(PasswordResetConfirmView):
     because it was made from the old password."""
 
     template_name = "signin/new_password.html"
+    form_class = NewPasswordForm
     title = "New password"
 
     def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:

@@ -2,7 +2,6 @@ from typing import Any
 
 from django import forms
 from django.contrib import admin
-from django.contrib.auth.forms import SetPasswordForm
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect
@@ -10,6 +9,7 @@ from django.urls import URLPattern, URLResolver, path
 
 from osmo_portal.console import words
 from osmo_portal.console.change import Change, ReasonForm
+from osmo_portal.console.passwords import NewPasswordForm
 from osmo_portal.events.actor import AUDITORS, OPERATORS
 from profiles.admin.fields import PersonField
 from profiles.admin.leavers import NO_RIGHT_CHANGES, came_from_queue, queue_address
@@ -90,7 +90,7 @@ class ChooseGroups(UserChange):
 
 class SetPassword(UserChange):
     slug, label, heading = "password", "Set password", "Set the password of {}"
-    form_class = SetPasswordForm
+    form_class = NewPasswordForm
     explanation = ("Whoever is signed in as this person is signed out.",)
 
     def get_form_kwargs(self) -> dict[str, Any]:
