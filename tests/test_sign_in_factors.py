@@ -26,6 +26,7 @@ LOGIN, INDEX, CONFIRM = reverse("admin:login"), reverse("admin:index"), reverse(
 OWN, APP, REMOVE_APP = reverse("mfa_index"), reverse("mfa_activate_totp"), reverse("mfa_deactivate_totp")
 KEY, CODES, STEP = reverse("add_key"), reverse("new_codes"), reverse("mfa_authenticate")
 MINE = reverse("my_tokens")
+SECTIONS = 'id="sections"'
 CLOSES = "the console and My tokens close until you add another"
 
 
@@ -284,6 +285,7 @@ def test_it_is_led_to_add_one_and_then_goes_on(cast: Cast, settings: Any) -> Non
 
     assert client.get(INDEX)["Location"] == on_the_way(INDEX)
     assert "Until then the console and My tokens stay closed" in text(client.get(OWN))
+    assert SECTIONS not in text(client.get(OWN)) + text(client.get(APP))
     deactivate = address(cast.ada, "deactivate")
     assert client.post(deactivate, {"reason": "x"})["Location"] == on_the_way(deactivate)
     assert client.get(MINE)["Location"] == on_the_way(MINE)
@@ -291,6 +293,7 @@ def test_it_is_led_to_add_one_and_then_goes_on(cast: Cast, settings: Any) -> Non
 
     add_app(client)
     assert client.get(INDEX).status_code == client.get(MINE).status_code == 200
+    assert SECTIONS in text(client.get(OWN))
     assert client.get("/api/v1/tokens").status_code == 200
 
 

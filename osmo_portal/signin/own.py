@@ -41,7 +41,10 @@ class OwnPage(LoginRequiredMixin, RedirectURLMixin):
         return (self.wants_recent and recent.ask(request)) or super().dispatch(request, *args, **kwargs)
 
     def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
-        return {**super().get_context_data(**kwargs), **frame(self.request, self.title)}  # type: ignore[misc, attr-defined]
+        context = {**super().get_context_data(**kwargs), **frame(self.request, self.title)}  # type: ignore[misc, attr-defined]
+        if factors.must_add_one(self.request.user):  # type: ignore[attr-defined]
+            context |= {"must_add_one": True, "has_permission": False}  # the sections are closed until then
+        return context
 
 
 class OwnSignIn(OwnPage, TemplateView):
@@ -52,16 +55,15 @@ class OwnSignIn(OwnPage, TemplateView):
     def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
         user = self.request.user
         codes = Authenticator.objects.filter(user=user, type=factors.CODES).first()
-        must_add_one = factors.must_add_one(user)
-        context = {
+        context = super().get_context_data(**kwargs)
+        onward = (self.get_redirect_url() or home_of(user)) if "must_add_one" in context else ""
+        return context | {
             "factors": factors.of(user),
             "has_app": factors.of(user).filter(type=factors.APP).exists(),
             "codes_left": len(codes.wrap().get_unused_codes()) if codes else 0,
-            "must_add_one": must_add_one,
-            "on_the_way": with_next("", (self.get_redirect_url() or home_of(user)) if must_add_one else ""),
+            "on_the_way": with_next("", onward),
             "is_bound": oidc.is_on() and ProviderSubject.is_bound(user, settings.OIDC_ISSUER),
         }
-        return {**super().get_context_data(**kwargs), **context}
 
 
 class OwnFactorMixin(OwnPage, LimitedMixin):
