@@ -115,6 +115,16 @@ def unconfirmed() -> Iterator[None]:
         yield
 
 
+def check_references_at_once() -> None:
+    """From here on each statement of this transaction checks what its rows refer to.
+
+    Left to the commit, that of very many rows takes longer than Commit is patient.
+    """
+    if connection.vendor == "postgresql":
+        with connection.cursor() as cursor:
+            cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
+
+
 def state_of(error: BaseException) -> str | None:
     """The SQLSTATE that the server gave the error, if it came from a server."""
     return getattr(error.__cause__, "sqlstate", None) or getattr(error, "sqlstate", None)

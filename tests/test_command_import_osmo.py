@@ -4,6 +4,7 @@ import io
 import json
 import re
 import stat
+from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -335,6 +336,35 @@ def test_the_database_learns_of_what_came(cast: Cast, new: Osmo):
 
     assert analyzed() == []
     assert analyzed("--apply") == ([2, len(MOVED)] if connection.vendor == "postgresql" else [])
+
+
+@pytest.fixture
+def slow_references() -> Iterator[None]:
+    """A check of each token that takes its time, and that the commit makes unless it was made before."""
+    with connection.cursor() as cursor:
+        cursor.execute("CREATE FUNCTION take_time() RETURNS trigger LANGUAGE plpgsql AS %s", [TAKE_TIME])
+        cursor.execute(
+            "CREATE CONSTRAINT TRIGGER slow AFTER INSERT ON tokens_accesstoken DEFERRABLE INITIALLY DEFERRED "
+            "FOR EACH ROW EXECUTE FUNCTION take_time()"
+        )
+    yield
+    with connection.cursor() as cursor:
+        cursor.execute("DROP FUNCTION take_time CASCADE")
+
+
+TAKE_TIME = "BEGIN PERFORM pg_sleep(0.3); RETURN NULL; END"
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.skipif(connection.vendor != "postgresql", reason="SQLite checks each row as it comes")
+def test_the_commit_has_no_references_left_to_check(cast: Cast, old: Osmo, settings, slow_references: None):
+    """A commit is given STATEMENT_TIMEOUT. What so many tokens refer to takes longer."""
+    secrets = fill(old)
+    settings.STATEMENT_TIMEOUT = 0.5
+
+    run(old, "--apply")
+
+    assert all(exchange.exchange(secret) for secret in secrets)
 
 
 def test_a_later_run_brings_what_is_new(cast: Cast, osmo: Osmo):

@@ -16,6 +16,7 @@ from django.utils.crypto import get_random_string
 from osmo_portal.events.actor import Actor
 from osmo_portal.events.models import Event, EventLine
 from osmo_portal.events.trail import audited
+from osmo_portal.postgresql import check_references_at_once
 from profiles.models import ConfigType, Kind, Pool, Role, RoleAssignment, Settings, User
 from profiles.models.revision import Account, revised
 from profiles.rules import require_administrator
@@ -50,6 +51,7 @@ def move(
         _move_people(source, plan, door)
         if apply:
             _let_the_database_know(User, RoleAssignment)
+            check_references_at_once()
         _move_tokens(source, plan, here, door, progress)
     if apply:
         _let_the_database_know(*MOVED)
