@@ -1,6 +1,7 @@
 """The history of roles and pools by `osmo config`: what there was, what differs, the way back. For administrators."""
 
-from datetime import UTC
+import re
+from datetime import UTC, datetime
 from typing import Any
 
 from django.core.exceptions import ValidationError
@@ -9,7 +10,7 @@ from rest_framework.response import Response
 
 from osmo_portal.events.actor import Actor
 from osmo_portal.problems import Unprocessable
-from profiles.api.config_view import ConfigView, boolean, config_type, described, instant, named_type, number, texts
+from profiles.api.config_view import ELSEWHERE, ConfigView, described, named_type, texts
 from profiles.api.configured import shown_pool, shown_role
 from profiles.models import ConfigType, Pool, Revision, Role
 from profiles.models.revision import Configured, newest_at
@@ -107,6 +108,13 @@ def shown_whole(revision: Revision, *, older: bool) -> Any:
     return {"pools": {name: shown_pool(name, configured) for name, configured in found.items()}}
 
 
+def config_type(text: Any) -> str:
+    """Of a query or a body: Unprocessable for what is no type at all."""
+    if not isinstance(text, str) or text.upper() not in {*ConfigType.values, *ELSEWHERE}:
+        raise Unprocessable(f"The config type must be one of {', '.join(ConfigType.values)}.")
+    return named_type(text)
+
+
 def known_revision(kind: str, revision: int) -> Revision:
     which = from_one(revision)
     return Revision.known(named_type(kind), which)
@@ -116,3 +124,25 @@ def from_one(revision: Any) -> int:
     if not isinstance(revision, int) or isinstance(revision, bool) or revision < 1:
         raise Unprocessable("revision must be a number from 1.")
     return revision
+
+
+def number(text: str, name: str, *, least: int, most: int = 10**18) -> int:
+    """Raises Unprocessable for what is none, or out of bounds."""
+    if not re.fullmatch("[0-9]{1,18}", text) or not least <= int(text) <= most:
+        raise Unprocessable(f"{name} must be a number from {least}" + (f" to {most}." if most < 10**18 else "."))
+    return int(text)
+
+
+def boolean(text: str, name: str) -> bool:
+    if text.lower() not in ("true", "false"):
+        raise Unprocessable(f"{name} must be true or false.")
+    return text.lower() == "true"
+
+
+def instant(text: str, name: str) -> datetime:
+    """UTC where no zone is said. In an address a `+` that was not escaped has become a space."""
+    try:
+        found = datetime.fromisoformat(re.sub(r"(T.*) (?=[0-9]{2}:?[0-9]{2}$)", r"\1+", text))
+        return found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
+    except (ValueError, OverflowError):
+        raise Unprocessable(f"{name} must be a time such as 2026-12-31T23:59:59, in UTC.") from None

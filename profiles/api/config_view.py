@@ -1,7 +1,5 @@
 """What the views of `osmo config` share: for whom they are, the body, and how what is asked for is read."""
 
-import re
-from datetime import UTC, datetime
 from typing import Any, NoReturn
 
 from django.core.exceptions import ValidationError
@@ -40,13 +38,6 @@ class ConfigView(WireView):
         return json_object(body)
 
 
-def config_type(text: Any) -> str:
-    """Of a query or a body: Unprocessable for what is no type at all."""
-    if not isinstance(text, str) or text.upper() not in {*ConfigType.values, *ELSEWHERE}:
-        raise Unprocessable(f"The config type must be one of {', '.join(ConfigType.values)}.")
-    return named_type(text)
-
-
 def named_type(text: str) -> str:
     """Of an address."""
     if text.upper() in ELSEWHERE:
@@ -74,25 +65,3 @@ def texts(asked: dict[str, Any], name: str) -> list[str] | None:
     if found is not None and not (isinstance(found, list) and all(isinstance(text, str) for text in found)):
         raise Unprocessable(f"{name} must be a list of texts.")
     return found
-
-
-def number(text: str, name: str, *, least: int, most: int = 10**18) -> int:
-    """Raises Unprocessable for what is none, or out of bounds."""
-    if not re.fullmatch("[0-9]{1,18}", text) or not least <= int(text) <= most:
-        raise Unprocessable(f"{name} must be a number from {least}" + (f" to {most}." if most < 10**18 else "."))
-    return int(text)
-
-
-def boolean(text: str, name: str) -> bool:
-    if text.lower() not in ("true", "false"):
-        raise Unprocessable(f"{name} must be true or false.")
-    return text.lower() == "true"
-
-
-def instant(text: str, name: str) -> datetime:
-    """UTC where no zone is said. In an address a `+` that was not escaped has become a space."""
-    try:
-        found = datetime.fromisoformat(re.sub(r"(T.*) (?=[0-9]{2}:?[0-9]{2}$)", r"\1+", text))
-        return found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
-    except (ValueError, OverflowError):
-        raise Unprocessable(f"{name} must be a time such as 2026-12-31T23:59:59, in UTC.") from None
