@@ -1,4 +1,4 @@
-"""What the views of `osmo config` share: for whom they are, the body, and how what is asked for is read."""
+"""What the views of `osmo config` share: for whom they are, their bodies, and the types of configs."""
 
 from typing import Any, NoReturn
 
