@@ -42,9 +42,8 @@ class OwnPage(LoginRequiredMixin, RedirectURLMixin):
 
     def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
         context = {**super().get_context_data(**kwargs), **frame(self.request, self.title)}  # type: ignore[misc, attr-defined]
-        if factors.must_add_one(self.request.user):  # type: ignore[attr-defined]
-            context |= {"must_add_one": True, "has_permission": False}  # the sections are closed until then
-        return context
+        closed = factors.must_add_one(self.request.user)  # type: ignore[attr-defined]
+        return context | {"must_add_one": closed, "has_permission": context["has_permission"] and not closed}
 
 
 class OwnSignIn(OwnPage, TemplateView):
@@ -56,7 +55,7 @@ class OwnSignIn(OwnPage, TemplateView):
         user = self.request.user
         codes = Authenticator.objects.filter(user=user, type=factors.CODES).first()
         context = super().get_context_data(**kwargs)
-        onward = (self.get_redirect_url() or home_of(user)) if "must_add_one" in context else ""
+        onward = (self.get_redirect_url() or home_of(user)) if context["must_add_one"] else ""
         return context | {
             "factors": factors.of(user),
             "has_app": factors.of(user).filter(type=factors.APP).exists(),
