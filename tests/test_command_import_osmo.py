@@ -338,6 +338,9 @@ def test_the_database_learns_of_what_came(cast: Cast, new: Osmo):
     assert analyzed("--apply") == ([2, len(MOVED)] if connection.vendor == "postgresql" else [])
 
 
+TAKE_TIME = "BEGIN PERFORM pg_sleep(0.3); RETURN NULL; END"
+
+
 @pytest.fixture
 def slow_references() -> Iterator[None]:
     """A check of each token that takes its time, and that the commit makes unless it was made before."""
@@ -350,9 +353,6 @@ def slow_references() -> Iterator[None]:
     yield
     with connection.cursor() as cursor:
         cursor.execute("DROP FUNCTION take_time CASCADE")
-
-
-TAKE_TIME = "BEGIN PERFORM pg_sleep(0.3); RETURN NULL; END"
 
 
 @pytest.mark.django_db(transaction=True)
